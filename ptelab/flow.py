@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Data flow within one function: which variables a statement reads and writes, and which are live where."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ptelab import ir
+
+
+def expr_vars(expr: ir.Expr) -> Iterator[str]:
+    """The variables that an expression reads."""
+    match expr:
+        case ir.Var(name):
+            yield name
+        case ir.Bin(_, a, b):
+            yield from expr_vars(a)
+            yield from expr_vars(b)
+        case ir.Not(a):
+            yield from expr_vars(a)
+        case ir.Select(c, a, b):
+            yield from expr_vars(c)
+            yield from expr_vars(a)
+            yield from expr_vars(b)
+
+
+def place_exprs(place: ir.Place) -> Iterator[ir.Expr]:
+    """The expressions of a place: its handle and, for an array, its index."""
+    yield place.handle
+    if place.index is not None:
+        yield place.index
+
+
+def stmt_exprs(stmt: ir.Stmt | ir.Term) -> Iterator[ir.Expr]:
+    """Every expression that a statement or terminator evaluates."""
+    match stmt:
+        case ir.Assign(value=value):
+            yield value
+        case ir.Load(place=place):
+            yield from place_exprs(place)
+        case ir.Store(place=place, values=values):
+            yield from place_exprs(place)
+            yield from values
+        case ir.Atomic(place=place, args=args):
+            yield from place_exprs(place)
+            yield from args
+        case ir.Lock(place=place) | ir.AssertHeld(place=place):
+            yield from place_exprs(place)
+        case ir.Wait(pre=pre, place=place, cond=cond):
+            for load in pre:
+                yield from place_exprs(load.place)
+            yield from place_exprs(place)
+            yield cond
+        case ir.Choose(count=count):
+            yield count
+        case ir.Call(args=args):
+            yield from args
+        case ir.Flag(args=labelled):
+            for _, _, value in labelled:
+                yield value
+        case ir.Branch(cond=cond):
+            yield cond
+        case ir.Return(values=values):
+            yield from values
+
+
+def defs(stmt: ir.Stmt) -> tuple[str, ...]:
+    """The variables that a statement assigns."""
+    match stmt:
+        case ir.Assign(dst=dst) | ir.Choose(dst=dst) | ir.New(dst=dst):
+            return (dst,)
+        case ir.Load(dsts=dsts) | ir.Atomic(dsts=dsts) | ir.Call(dsts=dsts):
+            return dsts
+        case ir.Lock(dst=dst):
+            return () if dst is None else (dst,)
+        case ir.Wait(pre=pre, dsts=dsts):
+            return tuple(d for load in pre for d in load.dsts) + dsts
+        case _:
+            return ()
+
+
+def uses(stmt: ir.Stmt | ir.Term) -> set[str]:
+    """The variables that a statement reads before it assigns any."""
+    read = {name for expr in stmt_exprs(stmt) for name in expr_vars(expr)}
+    if isinstance(stmt, ir.Wait):
+        read -= set(defs(stmt))
+    return read
+
+
+def successors(term: ir.Term) -> tuple[int, ...]:
+    """The blocks that may follow."""
+    match term:
+        case ir.Jump(to=to):
+            return (to,)
+        case ir.Branch(then=then, orelse=orelse):
+            return (then, orelse)
+        case _:
+            return ()
+
+
+class Liveness:
+    """Which variables' values may still be read, at each statement of a function."""
+
+    def __init__(self, function: ir.Function) -> None:
+        self._function = function
+        self._live_in: list[set[str]] = [set() for _ in function.blocks]
+        changed = True
+        while changed:
+            changed = False
+            for number in reversed(range(len(function.blocks))):
+                live = self._at(number, 0)
+                if live != self._live_in[number]:
+                    self._live_in[number] = live
+                    changed = True
+
+    def _at(self, number: int, index: int) -> set[str]:
+        block = self._function.blocks[number]
+        live: set[str] = set().union(*(self._live_in[s] for s in successors(block.term)))
+        live |= uses(block.term)
+        for stmt in reversed(block.stmts[index:]):
+            live -= set(defs(stmt))
+            live |= uses(stmt)
+        return live
+
+    def before(self, block: int, index: int) -> frozenset[str]:
+        """The variables live just before the statement."""
+        return frozenset(self._at(block, index))
+
+    def across(self, block: int, index: int) -> frozenset[str]:
+        """The variables live after the statement that it does not assign itself."""
+        return frozenset(self._at(block, index + 1) - set(defs(self._function.blocks[block].stmts[index])))
