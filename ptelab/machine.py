@@ -327,6 +327,9 @@ class Machine:
                 results = tuple(self._value(e)(frame.vars) for e in values)
                 if run.events is not None:
                     self._event(run, "return", at, new=results, text=frame.code.function.name)
+                for value, type_ in zip(results, frame.code.function.results, strict=True):
+                    if value < 0 or value >> self.layout.width(type_):
+                        raise Flagged("bad_kernel_state", at, why=f"{value} does not fit the result")
                 run.frames.pop()
                 for made in frame.code.objects:
                     run.objects.pop((made.struct, made.number), None)

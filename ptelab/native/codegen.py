@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From a program and its packing to LLVM text: one function per IR function, and `transition` over them all.
+
+A function that may stop is entered at its start, at one of its stops or behind one of its calls, and runs until the
+thread stops again; then it stores its live variables into the thread's words and returns.  Calls to and returns from
+such functions are calls to their LLVM functions, so the machine's stack is empty whenever a thread stands still.
+"""
+
+from __future__ import annotations
+
+from ptelab import ir
+from ptelab.layout import Layout
+from ptelab.link import Program
+from ptelab.native.emitter import Emitter, word
+from ptelab.native.function import FunctionCoder
+from ptelab.native.packing import Packing
+from ptelab.scenario import Scenario
+
+BLOCKED, OK, NO_ALTERNATIVE, FIRST_FLAG = 0, 1, 2, 3
+BUILT_IN_FLAGS = ("bad_kernel_state", "null_dereference", "lock_assertion", "deadlock")
+REACHED_WORDS = 4
+"""Words 0 … 3 of the scratch area: one bit for each situation gone through."""
+SCRATCH_VALUES = 8
+"""From this word of the scratch area on: arguments and results that pass between functions that may stop."""
+SCRATCH_WORDS = 256
+
+
+class Codegen:
+    """Everything that the functions' coders share."""
+
+    def __init__(
+        self, scenario: Scenario, program: Program, layout: Layout, packing: Packing, final: str, keep_dead: bool
+    ) -> None:
+        self.scenario = scenario
+        self.program = program
+        self.layout = layout
+        self.packing = packing
+        self.final = final
+        self.keep_dead = keep_dead
+        self.flags = list(BUILT_IN_FLAGS)
+        self.situations: list[str] = []
+        self.number = {name: n for n, name in enumerate(program.order)}
+        self.call_base: dict[str, int] = {}
+        self.quiet: list[int] = []
+
+    def flag(self, name: str) -> int:
+        """The status that means: this flag was raised."""
+        if name not in self.flags:
+            self.flags.append(name)
+        return FIRST_FLAG + self.flags.index(name)
+
+    def situation(self, name: str) -> int:
+        """The number of a situation's bit."""
+        if name not in self.situations:
+            self.situations.append(name)
+            if len(self.situations) > 64 * REACHED_WORDS:
+                raise ValueError("too many situations")
+        return self.situations.index(name)
+
+    def text(self, quiet: list[int]) -> str:
+        """The whole module's text; `quiet[t]` is where thread t stands when the run may be over."""
+        self.quiet = quiet
+        parts = [self._tables()]
+        for name in self.program.order:
+            if self._wanted(name):
+                parts.append(FunctionCoder(self, self.program.codes[name]).text())
+        parts += [self._transition(), self._position(), self._quiet_position(), self._is_choose(), self._final()]
+        return "\n".join(parts)
+
+    def _wanted(self, name: str) -> bool:
+        return name in self._reachable
+
+    @property
+    def _reachable(self) -> set[str]:
+        seen: set[str] = set()
+        todo = [t.root for t in self.scenario.threads] + [self.final]
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                for block in self.program.codes[name].function.blocks:
+                    todo += [s.function for s in block.stmts if isinstance(s, ir.Call)]
+        return seen
+
+    def _tables(self) -> str:
+        program = self.program
+        where, context_of, choose, function_of = [0], [0], [0], [0]
+        for position in program.position[1:]:
+            assert position is not None
+            context, stop = position
+            where.append(1 + stop.number)
+            context_of.append(context.number)
+            choose.append(int(stop.choose))
+            function_of.append(self.number[context.code.function.name])
+        base: list[int] = []
+        parent: list[int] = []
+        call: list[int] = []
+        caller: list[int] = []
+        child_base: list[int] = []
+        children: list[int] = []
+        for context in program.contexts:
+            base.append(context.base)
+            parent.append(-1 if context.parent is None else context.parent.number)
+            caller.append(-1 if context.parent is None else self.number[context.parent.code.function.name])
+            call.append(0 if context.call is None else 1 + len(context.parent.code.stops) + context.call.number)  # type: ignore[union-attr]
+            child_base.append(len(children))
+            children += [context.children[s.number].number for s in context.code.calls]
+        tables = {
+            "where_of": where, "context_of": context_of, "choose_at": choose, "function_of": function_of,
+            "base_of": base, "parent_of": parent, "resume_of": call, "caller_of": caller, "child_base": child_base,
+            "children": children or [0],
+        }  # fmt: skip
+        return "\n".join(
+            f"@{name} = private constant [{len(v)} x i32] [{', '.join(f'i32 {x}' for x in v)}]"
+            for name, v in tables.items()
+        )
+
+    def table(self, emitter: Emitter, name: str, index: str | int) -> str:
+        """An entry of one of the tables, as a word."""
+        pointer = emitter.emit(f"getelementptr i32, ptr @{name}, i64 {index}")
+        return emitter.emit(f"sext i32 {emitter.emit(f'load i32, ptr {pointer}')} to i64")
+
+    def _stopping(self) -> list[str]:
+        return [n for n in self.program.order if self.program.codes[n].may_stop and self._wanted(n)]
+
+    def _transition(self) -> str:
+        e = Emitter()
+        e.do("%st = inttoptr i64 %state to ptr")
+        e.do("%scr = inttoptr i64 %scratch to ptr")
+        e.do(f"%tp = getelementptr i64, ptr %st, i64 {self.table(e, 'thread_word', '%thread')}")
+        cpu = self.table(e, "thread_cpu", "%thread")
+        vpc = e.op("and", e.load_word("%tp", 0), self.packing.position.mask)
+        where = self.table(e, "where_of", str(vpc))
+        context = self.table(e, "context_of", str(vpc))
+        function = self.table(e, "function_of", str(vpc))
+        args = f"ptr %st, ptr %tp, i64 {where}, i64 {context}, i64 %thread, i64 {cpu}, i64 0, i64 %alternative, ptr %scr"
+        names = self._stopping()
+        e.do(
+            f"switch i64 {function}, label %bad [{' '.join(f'i64 {self.number[n]}, label %f{self.number[n]}' for n in names)}]"
+        )
+        for name in names:
+            e.label(f"f{self.number[name]}")
+            e.do(f"ret i64 {e.emit(f'call i64 @f{self.number[name]}({args})')}")
+        e.label("bad")
+        e.do("unreachable")
+        words = ", ".join(f"i32 {w}" for w in self.packing.thread_word)
+        cpus = ", ".join(f"i32 {t.cpu}" for t in self.scenario.threads)
+        n = len(self.scenario.threads)
+        return "\n".join(
+            [
+                f"@thread_word = private constant [{n} x i32] [{words}]",
+                f"@thread_cpu = private constant [{n} x i32] [{cpus}]",
+                "define i64 @transition(i64 %state, i64 %thread, i64 %alternative, i64 %scratch) {",
+                *e.lines,
+                "}",
+            ]
+        )
+
+    def _position(self) -> str:
+        e = Emitter()
+        e.do("%st = inttoptr i64 %state to ptr")
+        base = self.table(e, "thread_word", "%thread")
+        value = e.op("and", e.load_word("%st", base), self.packing.position.mask)
+        e.do(f"ret i64 {value}")
+        return "\n".join(["define i64 @position(i64 %state, i64 %thread) alwaysinline {", *e.lines, "}"])
+
+    def _quiet_position(self) -> str:
+        e = Emitter()
+        values = ", ".join(f"i32 {q}" for q in self.quiet)
+        e.do(f"ret i64 {self.table(e, 'quiet', '%thread')}")
+        return "\n".join(
+            [
+                f"@quiet = private constant [{len(self.quiet)} x i32] [{values}]",
+                "define i64 @quiet_position(i64 %thread) alwaysinline {",
+                *e.lines,
+                "}",
+            ]
+        )
+
+    def _is_choose(self) -> str:
+        e = Emitter()
+        e.do(f"ret i64 {self.table(e, 'choose_at', '%position')}")
+        return "\n".join(["define i64 @is_choose(i64 %position) alwaysinline {", *e.lines, "}"])
+
+    def _final(self) -> str:
+        e = Emitter()
+        e.do("%st = inttoptr i64 %state to ptr")
+        e.do("%scr = inttoptr i64 %scratch to ptr")
+        e.do(f"%tp = getelementptr i64, ptr %st, i64 {word(self.packing.thread_word[0])}")
+        call = f"call i64 @f{self.number[self.final]}(ptr %st, ptr %tp, i64 0, i64 0, ptr %scr)"
+        e.do(f"ret i64 {e.emit(call)}")
+        return "\n".join(["define i64 @final(i64 %state, i64 %scratch) {", *e.lines, "}"])

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A tiny compiler for the search itself: Python functions over 64-bit words, translated to LLVM text.
+
+The search (`explorer.py`) is written in ordinary Python syntax with one type, the unsigned 64-bit word.  Memory is
+addressed by word: `load(base, i)` is word i of the array at address `base`.  There are names for what is constant
+during a run (number of words of a state and so on), which are substituted here, so that LLVM can unroll loops.
+Why not Numba: docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+
+_COMPARE = {ast.Eq: "eq", ast.NotEq: "ne", ast.Lt: "ult", ast.LtE: "ule", ast.Gt: "ugt", ast.GtE: "uge"}
+_BINARY = {
+    ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.BitAnd: "and", ast.BitOr: "or", ast.BitXor: "xor",
+    ast.LShift: "shl", ast.RShift: "lshr", ast.FloorDiv: "udiv", ast.Mod: "urem",
+}  # fmt: skip
+
+
+def translate(source: str, constants: Mapping[str, int], external: Mapping[str, str]) -> str:
+    """LLVM text of every function in `source`.  `external` maps a callable name to its LLVM symbol."""
+    tree = ast.parse(source)
+    values = dict(constants)
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            if isinstance(node.value, ast.Constant) and isinstance(node.value.value, int):
+                values.setdefault(node.targets[0].id, node.value.value)
+    symbols = {f.name: f"@{f.name}" for f in functions} | dict(external)
+    return "\n".join(_Function(f, values, symbols).text() for f in functions)
+
+
+class _Function:
+    """Translates one function; every variable is an alloca, which LLVM turns into registers."""
+
+    def __init__(self, node: ast.FunctionDef, constants: Mapping[str, int], symbols: Mapping[str, str]) -> None:
+        self.node = node
+        self.constants = constants
+        self.symbols = symbols
+        self.lines: list[str] = []
+        self.counter = 0
+        self.loops: list[tuple[str, str]] = []
+        self.names = {a.arg for a in node.args.args} | {
+            t.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store) for t in [n]
+        }
+
+    def text(self) -> str:
+        params = [a.arg for a in self.node.args.args]
+        head = f"define i64 @{self.node.name}({', '.join(f'i64 %a.{p}' for p in params)}) {{\nentry:"
+        allocas = [f"  %v.{name} = alloca i64" for name in sorted(self.names)]
+        stores = [f"  store i64 %a.{p}, ptr %v.{p}" for p in params]
+        self._body(self.node.body)
+        self.lines.append("  ret i64 0")
+        return "\n".join([head, *allocas, *stores, *self.lines, "}", ""])
+
+    def _new(self, stem: str = "t") -> str:
+        self.counter += 1
+        return f"{stem}{self.counter}"
+
+    def _emit(self, text: str) -> str:
+        name = f"%{self._new()}"
+        self.lines.append(f"  {name} = {text}")
+        return name
+
+    def _label(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+
+    def _body(self, statements: list[ast.stmt]) -> None:
+        for statement in statements:
+            self._statement(statement)
+
+    def _statement(self, node: ast.stmt) -> None:
+        match node:
+            case ast.Expr(value=ast.Constant()) | ast.Pass():
+                pass
+            case ast.Expr(value=value):
+                self._value(value)
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                self.lines.append(f"  store i64 {self._value(value)}, ptr %v.{name}")
+            case ast.AugAssign(target=ast.Name(id=name) as target, op=op, value=value):
+                load = ast.Name(id=target.id, ctx=ast.Load())
+                result = self._value(ast.BinOp(left=load, op=op, right=value))
+                self.lines.append(f"  store i64 {result}, ptr %v.{name}")
+            case ast.Return(value=value):
+                self.lines.append(f"  ret i64 {self._value(value) if value else '0'}")
+                self._label(self._new("dead"))
+            case ast.If(test=test, body=body, orelse=orelse):
+                then, other, end = self._new("then"), self._new("else"), self._new("end")
+                self.lines.append(f"  br i1 {self._test(test)}, label %{then}, label %{other}")
+                self._block(then, body, end)
+                self._block(other, orelse, end)
+                self._label(end)
+            case ast.While(test=test, body=body):
+                head, inside, end = self._new("head"), self._new("body"), self._new("end")
+                self.lines.append(f"  br label %{head}")
+                self._label(head)
+                self.lines.append(f"  br i1 {self._test(test)}, label %{inside}, label %{end}")
+                self.loops.append((head, end))
+                self._block(inside, body, head)
+                self.loops.pop()
+                self._label(end)
+            case ast.Break() | ast.Continue():
+                self.lines.append(f"  br label %{self.loops[-1][isinstance(node, ast.Break)]}")
+                self._label(self._new("dead"))
+            case _:
+                raise SyntaxError(f"explorer line {node.lineno}: {ast.unparse(node)}")
+
+    def _block(self, label: str, body: list[ast.stmt], end: str) -> None:
+        self._label(label)
+        self._body(body)
+        self.lines.append(f"  br label %{end}")
+
+    def _test(self, node: ast.expr) -> str:
+        match node:
+            case ast.Compare(left=left, ops=[op], comparators=[right]):
+                return self._emit(f"icmp {_COMPARE[type(op)]} i64 {self._value(left)}, {self._value(right)}")
+            case ast.BoolOp(op=op, values=values):
+                result = self._test(values[0])
+                for value in values[1:]:
+                    result = self._emit(f"{'and' if isinstance(op, ast.And) else 'or'} i1 {result}, {self._test(value)}")
+                return result
+            case ast.UnaryOp(op=ast.Not(), operand=operand):
+                return self._emit(f"xor i1 {self._test(operand)}, true")
+            case _:
+                return self._emit(f"icmp ne i64 {self._value(node)}, 0")
+
+    def _value(self, node: ast.expr) -> str:
+        match node:
+            case ast.Constant(value=int(value)):
+                return str(value - (1 << 64) if value >> 63 else value)
+            case ast.Name(id=name):
+                if name in self.names:
+                    return self._emit(f"load i64, ptr %v.{name}")
+                return str(self.constants[name])
+            case ast.BinOp(left=left, op=op, right=right):
+                return self._emit(f"{_BINARY[type(op)]} i64 {self._value(left)}, {self._value(right)}")
+            case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
+                return self._emit(f"zext i1 {self._test(node)} to i64")
+            case ast.Call(func=ast.Name(id=name), args=args):
+                return self._call(name, [self._value(a) for a in args])
+            case _:
+                raise SyntaxError(f"explorer line {node.lineno}: {ast.unparse(node)}")
+
+    def _address(self, base: str, index: str) -> str:
+        pointer = self._emit(f"inttoptr i64 {base} to ptr")
+        return self._emit(f"getelementptr i64, ptr {pointer}, i64 {index}")
+
+    def _call(self, name: str, args: list[str]) -> str:
+        match name:
+            case "load":
+                return self._emit(f"load i64, ptr {self._address(args[0], args[1])}")
+            case "store":
+                self.lines.append(f"  store i64 {args[2]}, ptr {self._address(args[0], args[1])}")
+                return "0"
+            case "atomic_load":
+                return self._emit(f"load atomic i64, ptr {self._address(args[0], args[1])} acquire, align 8")
+            case "atomic_add":
+                pointer = self._address(args[0], args[1])
+                return self._emit(f"atomicrmw add ptr {pointer}, i64 {args[2]} acq_rel")
+            case "atomic_swap_if":
+                pointer = self._address(args[0], args[1])
+                pair = self._emit(f"cmpxchg ptr {pointer}, i64 {args[2]}, i64 {args[3]} acq_rel acquire")
+                return self._emit(f"zext i1 {self._emit(f'extractvalue {{ i64, i1 }} {pair}, 1')} to i64")
+            case "prefetch":
+                pointer = self._address(args[0], args[1])
+                self.lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
+                return "0"
+            case "rotate":
+                return self._emit(f"call i64 @llvm.fshl.i64(i64 {args[0]}, i64 {args[0]}, i64 {args[1]})")
+            case _:
+                text = ", ".join(f"i64 {a}" for a in args)
+                return self._emit(f"call i64 {self.symbols[name]}({text})")
