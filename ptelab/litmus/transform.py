@@ -167,7 +167,11 @@ class ToSyntax(Transformer[Token, s.Litmus]):
         return prop
 
     def condition(self, meta: Meta, word: Token, prop: s.Prop) -> s.Condition:
-        names: dict[str, Literal["exists", "~exists", "forall"]] = {"EXISTS": "exists", "NOT_EXISTS": "~exists", "FORALL": "forall"}
+        names: dict[str, Literal["exists", "~exists", "forall"]] = {
+            "EXISTS": "exists",
+            "NOT_EXISTS": "~exists",
+            "FORALL": "forall",
+        }
         text = " ".join(self.text[word.end_pos or 0 : meta.end_pos].split())
         return s.Condition(_pos(word), names[word.type], prop, text)
 
@@ -210,7 +214,12 @@ class ToSyntax(Transformer[Token, s.Litmus]):
         return s.Register(_pos(meta), _int(thread), str(name))
 
     def bare_name(self, meta: Meta, name: Token) -> s.Location:
-        raise LitmusError(self.file, _pos(meta), f"'{name}' by itself has no value", f"{name}[0] (a page of a file) or 0:{name} (a register)")
+        raise LitmusError(
+            self.file,
+            _pos(meta),
+            f"'{name}' by itself has no value",
+            f"{name}[0] (a page of a file) or 0:{name} (a register)",
+        )
 
     def page(self, meta: Meta, name: Token, index: Token) -> s.Location:
         return s.Observe(_pos(meta), "", str(name), _int(index))

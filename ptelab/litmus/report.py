@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Verdicts as text in herd's manner, whose lines the kernel's scripts parse, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ptelab.exploration import format_choices
+from ptelab.litmus.judge import Verdict
+
+_KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
+
+
+def herd_lines(verdict: Verdict) -> list[str]:
+    """The lines that herd prints of a test, and a line `!!! …` for everything that is wrong."""
+    test, found = verdict.test, verdict.exploration
+    condition = test.litmus.condition
+    lines = [
+        f"Test {test.name} {_KINDS[condition.quantifier] if condition else 'Forbidden'}",
+        f"States {len(verdict.runs)}",
+        *(run.text or "()" for run in verdict.runs),
+        "Ok" if verdict.holds else "No",
+        "Witnesses",
+        f"Positive: {verdict.positive} Negative: {verdict.negative}",
+        *(f"Flag {name}" for name in sorted(found.flags)),
+        f"Condition {condition.quantifier} {condition.text}" if condition else "Condition ~exists (any flag)",
+        f"Observation {test.name} {verdict.result} {verdict.positive} {verdict.negative}",
+        f"Time {test.name} {found.seconds:.2f}",
+    ]
+    return lines + [f"!!! {problem}" for problem in verdict.problems]
+
+
+def json_object(verdict: Verdict, arch: str, patches: Sequence[str], bounds: Mapping[str, int]) -> dict[str, Any]:
+    """Everything about one test, for programs."""
+    test, found = verdict.test, verdict.exploration
+    return {
+        "test": test.name,
+        "arch": arch,
+        "patches": list(patches),
+        "result": verdict.result,
+        "expected": test.expected,
+        "ok": verdict.status == "ok",
+        "flags": sorted(found.flags),
+        "outcomes": [run.text for run in verdict.runs if not run.flag],
+        "states": found.states,
+        "transitions": found.transitions,
+        "depth": found.depth,
+        "seconds": round(found.seconds, 3),
+        "complete": found.complete,
+        "stopped": found.stopped,
+        "bounds": dict(sorted(bounds.items())),
+        "reached": sorted(found.reached),
+        "problems": verdict.problems,
+        "choices": format_choices(verdict.example.choices) if verdict.example else None,
+    }

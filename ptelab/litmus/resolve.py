@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From what a litmus file says to what it means: names looked up, defaults filled in, contradictions refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, cast
+
+from ptelab.litmus import syntax
+from ptelab.litmus.syntax import LitmusError, Pos
+
+Result: TypeAlias = Literal["Never", "Sometimes", "Always", "DEADLOCK", "Maybe"]
+RESULTS: tuple[Result, ...] = ("Never", "Sometimes", "Always", "DEADLOCK", "Maybe")
+
+ARCHES = ("x86_64", "arm64", "s390")
+"""Every architecture that a test may name; not all of them have a model yet."""
+
+KEYS = ("Arch", "Reach", "Patch", "Bounds")
+_HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
+_PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
+_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young")
+_PROT = {"r": False, "rw": True}
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    number: int
+    name: str
+    values: tuple[int, ...]  # one datum a page
+    first_folio: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vma:
+    number: int
+    name: str
+    mm: str
+    file: str
+    pgoff: int
+    pages: int
+    start: int  # page number in its mm
+    write: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Bits:
+    """A page-table entry, or what a TLB caches of one."""
+
+    write: bool
+    dirty: bool
+    young: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    process: syntax.Process
+    cpu: int
+    mm: str  # empty: a kernel thread
+
+    @property
+    def number(self) -> int:
+        return self.process.number
+
+
+@dataclass(frozen=True, slots=True)
+class PatchClaim:
+    """`Patch=ID:Result(arches)`: with the patch applied, the test's result is another."""
+
+    pos: Pos
+    id: str
+    result: Result
+    arches: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Test:
+    """A litmus test that is ready to be generated."""
+
+    litmus: syntax.Litmus
+    expected: Result | None = None
+    arches: tuple[str, ...] = ARCHES
+    reach: tuple[tuple[str, Pos], ...] = ()
+    patches: tuple[PatchClaim, ...] = ()
+    bounds: dict[str, int] = field(default_factory=dict)
+    mms: list[str] = field(default_factory=list)
+    files: dict[str, File] = field(default_factory=dict)
+    vmas: dict[str, Vma] = field(default_factory=dict)
+    ptes: dict[tuple[str, int], Bits] = field(default_factory=dict)  # (vma, page within it)
+    tlbs: dict[tuple[int, str, int], Bits] = field(default_factory=dict)  # (column, vma, page within it)
+    columns: list[Column] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.litmus.name
+
+    @property
+    def question(self) -> str:
+        """The prose of the leading comment: everything but the `Result:` line, on one line."""
+        lines = [line for line in self.litmus.comment.splitlines() if not line.startswith("Result:")]
+        return " ".join(" ".join(lines).split())
+
+    def error(self, pos: Pos, what: str, instead: str = "") -> LitmusError:
+        """The error to raise for something at `pos`."""
+        return LitmusError(self.litmus.file, pos, what, instead)
+
+
+def known(names: Iterable[str]) -> str:
+    """`a, b or c`, for what to write instead."""
+    words = list(names)
+    return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else "".join(words)
+
+
+def resolve(litmus: syntax.Litmus) -> Test:
+    """Check a parsed file as far as that is possible without a model.  Raises LitmusError."""
+    test = Test(litmus)
+    _comment(test)
+    for metadata in litmus.metadata:
+        _metadata(test, metadata)
+    _Init(test).run()
+    return test
+
+
+def _comment(test: Test) -> None:
+    for i, line in enumerate(test.litmus.comment.splitlines()):
+        if line.startswith("Result:"):
+            word = line.removeprefix("Result:").strip()
+            if word not in RESULTS:
+                pos = Pos(test.litmus.comment_pos.line + i + 1, 4)
+                raise test.error(pos, f"'{word}' is no result", known(RESULTS))
+            test.expected = word
+
+
+# ---------------------------------------------------------------------------------------------- header
+
+
+def _metadata(test: Test, m: syntax.Metadata) -> None:
+    if m.key == "Arch":
+        test.arches = tuple(_words(m.value))
+        for arch in test.arches:
+            if arch not in ARCHES:
+                raise test.error(m.pos, f"unknown architecture '{arch}'", known(ARCHES))
+    elif m.key == "Reach":
+        test.reach += tuple((word, m.pos) for word in _words(m.value))
+    elif m.key == "Patch":
+        test.patches += tuple(_claims(test, m))
+    elif m.key == "Bounds":
+        for word in _words(m.value):
+            match = re.fullmatch(r"(\w+):(\d+)", word)
+            if match is None:
+                raise test.error(m.pos, f"'{word}' is no bound", "Bounds=NAME:NUMBER,…")
+            test.bounds[match[1]] = int(match[2])
+    elif m.key not in _HERD_KEYS:
+        raise test.error(m.pos, f"unknown key '{m.key}'", known(KEYS))
+
+
+def _words(text: str) -> list[str]:
+    return [w.strip() for w in text.split(",") if w.strip()]
+
+
+def _claims(test: Test, m: syntax.Metadata) -> Iterable[PatchClaim]:
+    pattern = re.compile(r"\s*([\w.-]+):(\w+)(?:\(([\w, ]*)\))?\s*(?:,|$)")
+    i = 0
+    while i < len(m.value):
+        match = pattern.match(m.value, i)
+        if match is None or match[2] not in RESULTS:
+            raise test.error(m.pos, f"'{m.value[i:]}' is no claim about a patch", "Patch=ID:Sometimes(x86_64,arm64)")
+        arches = tuple(_words(match[3] or "")) or test.arches
+        if unknown := [a for a in arches if a not in ARCHES]:
+            raise test.error(m.pos, f"unknown architecture '{unknown[0]}'", known(ARCHES))
+        yield PatchClaim(m.pos, match[1], cast(Result, match[2]), arches)
+        i = match.end()
+
+
+# ------------------------------------------------------------------------------------------------ init
+
+
+class _Init:
+    """Reads the init block into a test."""
+
+    def __init__(self, test: Test) -> None:
+        self.test = test
+        self.names: dict[str, Pos] = {}
+        self.thread_mm: dict[int, tuple[str, Pos]] = {}
+        self.thread_cpu: dict[int, tuple[int, Pos]] = {}
+
+    def run(self) -> None:
+        test = self.test
+        for item in test.litmus.init:
+            if isinstance(item, syntax.Declare):
+                self._declare(item)
+        for item in test.litmus.init:
+            if isinstance(item, syntax.Assign):
+                self._assign(item)
+        self._columns()
+        for item in test.litmus.init:
+            if isinstance(item, syntax.PteInit):
+                address = self._address(item.address)
+                test.ptes.update(self._entry(address, item.record))
+        for item in test.litmus.init:
+            if isinstance(item, syntax.AssignAt):
+                self._tlb(item)
+
+    def _declare(self, item: syntax.Declare) -> None:
+        test = self.test
+        if item.name in self.names:
+            raise test.error(item.pos, f"'{item.name}' is there already (line {self.names[item.name].line})")
+        self.names[item.name] = item.pos
+        match item.type:
+            case "mm_struct":
+                test.mms.append(item.name)
+            case "file" | "address_space":
+                self._file(item)
+            case "vma" | "vm_area_struct":
+                self._vma(item)
+            case "page":
+                raise test.error(item.pos, "pages without a file are not modelled yet", f"file {item.name}={{…}}")
+            case _:
+                raise test.error(item.pos, f"unknown type '{item.type}'", known(("mm_struct", "file", "vma")))
+
+    def _file(self, item: syntax.Declare) -> None:
+        values = item.value if item.value is not None else (0,)
+        if isinstance(values, int):
+            values = (values,)
+        if not (isinstance(values, tuple) and values and all(isinstance(v, int) and v >= 0 for v in values)):
+            raise self.test.error(item.pos, "a file is one number a page", f"file {item.name}={{1,0}}")
+        first = sum(len(f.values) for f in self.test.files.values())
+        numbers = cast("tuple[int, ...]", values)
+        self.test.files[item.name] = File(len(self.test.files), item.name, numbers, first)
+
+    def _vma(self, item: syntax.Declare) -> None:
+        test = self.test
+        record = item.value
+        if not isinstance(record, tuple) or not all(isinstance(f, syntax.RecordField) for f in record):
+            raise test.error(
+                item.pos, f"'{item.name}' needs its parts", "vma x=(mm:m,file:f,pgoff:0,prot:rw,flags:shared)"
+            )
+        given: dict[str, syntax.RecordField] = {}
+        for f in cast(syntax.Record, record):
+            if f.name not in ("mm", "file", "pgoff", "pages", "start", "prot", "flags"):
+                raise test.error(
+                    f.pos, f"a vma has no '{f.name}'", known(("mm", "file", "pgoff", "pages", "start", "prot", "flags"))
+                )
+            given[f.name] = f
+
+        def number(name: str, default: int) -> int:
+            if name not in given:
+                return default
+            value = given[name].value
+            if not isinstance(value, int) or value < 0:
+                raise test.error(given[name].pos, f"{name} is not a number", f"{name}:{default}")
+            return value
+
+        def word(name: str, choices: Iterable[str], default: str) -> str:
+            if name not in given and default:
+                return default
+            value = given[name].value if name in given else ""
+            if not isinstance(value, str) or value not in choices:
+                pos = given[name].pos if name in given else item.pos
+                what = f"no {name} '{value}'" if value else f"'{item.name}' has no {name}"
+                raise test.error(
+                    pos, what, known(f"{name}:{c}" for c in choices) or f"a declaration of the {name} before"
+                )
+            return value
+
+        mm = word("mm", test.mms, test.mms[0] if len(test.mms) == 1 else "")
+        file = word("file", test.files, "")
+        pages = number("pages", 1)
+        word("flags", ("shared",), "shared")
+        pgoff = number("pgoff", 0)
+        last = max((v.start + v.pages for v in test.vmas.values() if v.mm == mm), default=0)
+        vma = Vma(
+            len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")]
+        )
+        if pages == 0 or pgoff + pages > len(test.files[file].values):
+            size = len(test.files[file].values)
+            raise test.error(item.pos, f"{file} has {size} page(s), {item.name} maps {pages} from page {pgoff}")
+        for other in test.vmas.values():
+            if other.mm == mm and vma.start < other.start + other.pages and other.start < vma.start + pages:
+                raise test.error(item.pos, f"{vma.name} and {other.name} overlap", f"start:{last}")
+        test.vmas[item.name] = vma
+
+    def _assign(self, item: syntax.Assign) -> None:
+        test = self.test
+        if item.thread >= len(test.litmus.processes):
+            raise test.error(item.pos, f"there is no P{item.thread}")
+        if item.name == "mm" and isinstance(item.value, str) and item.value in test.mms:
+            self.thread_mm[item.thread] = item.value, item.pos
+        elif item.name == "mm":
+            raise test.error(
+                item.pos, f"'{item.value}' is no mm_struct", known(test.mms) or "a declaration: mm_struct m;"
+            )
+        elif item.name == "cpu" and isinstance(item.value, int) and item.value >= 0:
+            self.thread_cpu[item.thread] = item.value, item.pos
+        elif item.name == "cpu":
+            raise test.error(item.pos, "a CPU is a number", f"{item.thread}:cpu=0")
+        else:
+            raise test.error(item.pos, f"nothing is known of '{item.thread}:{item.name}'; registers start at 0",
+                             f"{item.thread}:cpu=…, {item.thread}:mm=… or {item.thread}:tlb(x)=(…)")  # fmt: skip
+
+    def _columns(self) -> None:
+        test = self.test
+        taken = {cpu for cpu, _ in self.thread_cpu.values()}
+        spare = (cpu for cpu in range(len(test.litmus.processes) + len(taken)) if cpu not in taken)
+        used: dict[int, int] = {}
+        for number, process in enumerate(test.litmus.processes):
+            if process.number != number:
+                raise test.error(process.pos, f"P{process.number} is out of order", f"P{number}")
+            mm = self._column_mm(process)
+            cpu, pos = self.thread_cpu.get(number) or (next(spare), process.pos)
+            if cpu in used:
+                raise test.error(
+                    pos,
+                    f"P{used[cpu]} runs on CPU {cpu} already and there is no scheduler",
+                    f"{number}:cpu={max(used) + 1}",
+                )
+            used[cpu] = number
+            test.columns.append(Column(process, cpu, mm))
+        if test.columns and max(used) >= len(used):
+            number = used[max(used)]
+            raise test.error(
+                self.thread_cpu[number][1], f"CPUs are numbered from 0 without gaps, and {len(used)} are used"
+            )
+
+    def _column_mm(self, process: syntax.Process) -> str:
+        test = self.test
+        mm, given = self.thread_mm.get(process.number, ("", process.pos))[0], process.number in self.thread_mm
+        for parameter in process.parameters:
+            if "__user" in parameter.type:
+                if parameter.name not in test.vmas:
+                    raise test.error(
+                        parameter.pos, f"no vma '{parameter.name}'", known(test.vmas) or "vma x=(…) in the init block"
+                    )
+                of = test.vmas[parameter.name].mm
+                if mm and of != mm:
+                    why = "runs in" if given else "has a pointer into"
+                    raise test.error(parameter.pos, f"{parameter.name} belongs to {of}, P{process.number} {why} {mm}")
+                mm = of
+            elif parameter.type == ("struct", "mm_struct"):
+                self._parameter(parameter, test.mms, "mm_struct")
+            elif parameter.type in (("struct", "file"), ("struct", "address_space")):
+                self._parameter(parameter, test.files, "file")
+            else:
+                raise test.error(parameter.pos, f"a column cannot have a '{' '.join(parameter.type)} *'",
+                                 f"char __user *{parameter.name} or struct file *{parameter.name}")  # fmt: skip
+        return mm
+
+    def _parameter(self, parameter: syntax.Parameter, names: Iterable[str], what: str) -> None:
+        if parameter.name not in names:
+            raise self.test.error(parameter.pos, f"no {what} '{parameter.name}' in the init block", known(names))
+
+    # ---- page-table entries
+
+    def _address(self, address: syntax.Address) -> tuple[str, int]:
+        return check_address(self.test, address)
+
+    # At most one item: an entry that is not valid is simply absent.
+    def _entry(self, address: tuple[str, int], record: syntax.Record) -> dict[tuple[str, int], Bits]:
+        bits = self._bits(address, record)
+        return {} if bits is None else {address: bits}
+
+    def _bits(self, address: tuple[str, int], record: syntax.Record) -> Bits | None:
+        test = self.test
+        vma = test.vmas[address[0]]
+        bits = {"valid": 1, "write": int(vma.write), "young": 1}
+        for name, value, pos in pte_fields(test, record):
+            if name == "oa":
+                file, page = test.files[vma.file], vma.pgoff + address[1]
+                if value != file.first_folio + page:
+                    raise test.error(pos, f"{address[0]} maps another page there", f"oa:PA({file.name}[{page}])")
+            else:
+                bits[name] = value
+        bits.setdefault("dirty", bits["write"])
+        if bits["write"] and not vma.write:
+            raise test.error(record[0].pos, f"{vma.name} may not be written", "write:0")
+        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"])) if bits["valid"] else None
+
+    def _tlb(self, item: syntax.AssignAt) -> None:
+        test = self.test
+        if item.name != "tlb":
+            raise test.error(
+                item.pos, f"nothing is known of '{item.name}(…)'", f"{item.thread}:tlb({item.address.vma})=(…)"
+            )
+        address = self._address(item.address)
+        if item.thread >= len(test.columns):
+            raise test.error(item.pos, f"there is no P{item.thread}")
+        if test.columns[item.thread].mm != test.vmas[address[0]].mm:
+            raise test.error(item.pos, f"P{item.thread} does not run in the mm of {address[0]}")
+        bits = self._bits(address, item.record)
+        if bits is None:
+            raise test.error(item.pos, "a TLB holds valid entries only", "nothing: a TLB starts empty")
+        test.tlbs[item.thread, address[0], address[1]] = bits
+        given = any(isinstance(i, syntax.PteInit) and self._address(i.address) == address for i in test.litmus.init)
+        if not given:
+            before = test.ptes.get(address, Bits(False, False, False))
+            test.ptes[address] = Bits(before.write or bits.write, before.dirty or bits.dirty, True)
+
+
+def check_address(test: Test, address: syntax.Address) -> tuple[str, int]:
+    """(vma, page within it) of an address; LitmusError when it is outside any."""
+    if address.vma not in test.vmas:
+        raise test.error(address.pos, f"no vma '{address.vma}'", known(test.vmas) or "vma x=(…) in the init block")
+    vma = test.vmas[address.vma]
+    if address.page >= vma.pages:
+        raise test.error(address.pos, f"{vma.name} has {vma.pages} page(s)")
+    return address.vma, address.page
+
+
+def pte_fields(test: Test, record: syntax.Record) -> Iterable[tuple[str, int, Pos]]:
+    """The fields of a page-table entry under their own names, `oa` as the number of the folio."""
+    for f in record:
+        name = _PTE_SYNONYMS.get(f.name, f.name)
+        if name not in _PTE_FIELDS:
+            raise test.error(f.pos, f"an entry has no '{f.name}'", known(_PTE_FIELDS))
+        if name == "oa":
+            if not isinstance(f.value, syntax.PageOf):
+                raise test.error(f.pos, "oa is the address of a frame", "oa:PA(f[0])")
+            yield name, check_page(test, f.value.file, f.value.index, f.value.pos), f.pos
+        elif f.value in (0, 1) and isinstance(f.value, int):
+            yield name, f.value, f.pos
+        else:
+            raise test.error(f.pos, f"{f.name} is a bit", f"{f.name}:0 or {f.name}:1")
+
+
+def check_page(test: Test, name: str, index: int, pos: Pos) -> int:
+    """The number of the folio that holds a page of a file."""
+    if name not in test.files:
+        raise test.error(pos, f"no file '{name}'", known(test.files) or "file f={…} in the init block")
+    file = test.files[name]
+    if index >= len(file.values):
+        raise test.error(pos, f"{name} has {len(file.values)} page(s)")
+    return file.first_folio + index
