@@ -32,4 +32,5 @@ class Scenario:
     setup: str = "setup"
     final: str = "final"
     observed: tuple[str, ...] = ()
+    symbols: dict[str, dict[int, str]] = field(default_factory=dict)  # struct, or "addr" → element → name in the test
     reductions: frozenset[str] = field(default_factory=frozenset)  # names in `reduce.REDUCTIONS`

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A trace as text for a mail: 72 columns, a lane for each thread, steps without effect on others folded.
+
+    step number, `*` if the ending depends on it | function of the kernel or the hardware
+                                                 | what it changed or read, the locks that the thread holds
+
+What a CPU's hardware does on its own (the walker, a taken interrupt) is in the lane of the thread on that CPU, behind `~`.
+"""
+
+from __future__ import annotations
+
+import textwrap
+
+from ptelab.machine import Event
+from ptelab.trace import Step, Trace, format_value, name_place
+
+COLUMNS = 72
+_NUMBER = 5
+
+
+def render(trace: Trace, everything: bool = False) -> str:
+    """The text of a trace; `everything` folds nothing."""
+    threads = trace.machine.scenario.threads
+    lanes = [n for n, t in enumerate(threads) if not t.daemon]
+    lane_of = {n: next((m for m in lanes if threads[m].cpu == t.cpu), 0) if t.daemon else n for n, t in enumerate(threads)}
+    width = (COLUMNS - _NUMBER) // max(len(lanes), 1)
+    lines = [" " * _NUMBER + "".join(threads[n].name.ljust(width) for n in lanes).rstrip()]
+    held: dict[int, tuple[str, ...]] = {}
+    folded = 0
+    for step in _merge(trace, everything):
+        if not (everything or step.matters or step.shown):
+            folded += 1
+            continue
+        text = _describe(trace, step, width - 1)
+        if step.held != held.get(step.thread, ()):
+            held[step.thread] = step.held
+            text += textwrap.wrap(f"[{', '.join(step.held)}]", width - 1, break_long_words=True)
+        indent = lanes.index(lane_of[step.thread]) * width
+        for n, line in enumerate(text):
+            number = f"{step.number:>3}{'*' if step.matters else ' '} " if n == 0 else " " * _NUMBER
+            lines.append(f"{number}{' ' * indent}{line}".rstrip())
+    if folded:
+        lines.append(f"     ({len(trace.steps) - sum(1 for s in trace.steps if s.matters or s.shown)} steps that no other thread saw are not shown)")
+    lines += _ending(trace)
+    return "\n".join(lines)
+
+
+def _merge(trace: Trace, everything: bool) -> list[Step]:
+    return trace.steps
+
+
+def _ending(trace: Trace) -> list[str]:
+    if trace.flag is not None:
+        labels = ", ".join(f"{label} {value}" for label, value in trace.flag_labels)
+        text = f"Flag {trace.flag.name}" + (f": {labels}" if labels else "")
+        if trace.flag.at.file:
+            text += f"  ({trace.flag.at.file}:{trace.flag.at.line})"
+        matter = [str(s.number) for s in trace.steps if s.matters]
+        lines = textwrap.wrap(text, COLUMNS, subsequent_indent="  ")
+        if matter:
+            lines += textwrap.wrap(f"The steps that matter: {', '.join(matter)}.", COLUMNS)
+        return lines
+    if trace.outcome is not None:
+        pairs = zip(trace.machine.scenario.observed, trace.outcome, strict=False)
+        return textwrap.wrap("Outcome: " + "; ".join(f"{k}={v}" for k, v in pairs), COLUMNS, subsequent_indent="  ")
+    return ["The run goes on from here."]
+
+
+def _describe(trace: Trace, step: Step, width: int) -> list[str]:
+    """The function in which the step's access lies, then one line for each effect."""
+    daemon = trace.machine.scenario.threads[step.thread].daemon
+    effects: list[str] = []
+    function = ""
+    for event in step.events:
+        if event.place is None or event.kind in ("call", "return", "choose", "reach"):
+            continue
+        visible = not _ghost_event(trace, event)
+        if visible and not event.free and not function:
+            function = event.stack[-1]
+        text = _effect(trace, event) if visible else ""
+        if text and text not in effects:
+            effects.append(text)
+    if not function:
+        function = step.events[0].stack[-1] if step.events else "(end)"
+    mark = "~" if daemon else ""
+    lines = textwrap.wrap(mark + function, width, break_long_words=True)
+    for effect in effects:
+        lines += textwrap.wrap(effect, width, initial_indent=" ", subsequent_indent="  ", break_long_words=True)
+    return lines
+
+
+def _ghost_event(trace: Trace, event: Event) -> bool:
+    assert event.place is not None
+    struct = trace.machine.layout.module.structs[event.place[0]]
+    if struct.kind in ("ghost", "stack"):
+        return True
+    return trace.machine.program.codes[event.stack[-1]].function.ghost
+
+
+def _effect(trace: Trace, event: Event) -> str:
+    machine, place = trace.machine, event.place
+    assert place is not None
+    name = name_place(machine, place)
+    if event.kind in ("read", "wait"):
+        return "" if event.free else f"{name} is {format_value(machine, place, event.old)}"
+    if event.kind in ("lock", "unlock"):
+        return ""
+    old, new = (format_value(machine, place, v) for v in (event.old, event.new))
+    if old == new:
+        return "" if event.free else f"{name} is {old}"
+    return f"{name} {old}→{new}"
