@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The front end: model sources in, an IR module out, or one located error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ptelab.frontend import lower
+from ptelab.frontend.errors import DialectError
+from ptelab.frontend.lower import Compiled
+from ptelab.source import Sources
+from ptelab.verify import verify
+
+__all__ = ["Compiled", "DialectError", "compile_all", "compile_model"]
+
+
+def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
+    """Lower all that the roots need.  A root is 'module:function', or a plain name in the first overlay."""
+    compiled = lower.compile_model(sources, roots)
+    verify(compiled.module)
+    return compiled
+
+
+def compile_all(sources: Sources) -> Compiled:
+    """Lower every function of every file, so that nothing broken hides where no test goes."""
+    compiled = lower.compile_all(sources)
+    verify(compiled.module)
+    return compiled

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""From declarations to an IR module: every function that is needed is lowered once."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ptelab import flow, ir
+from ptelab.frontend import cfg, hooks, statements
+from ptelab.frontend.declarations import (
+    AliasDecl,
+    ConstDecl,
+    EnumDecl,
+    File,
+    FunctionDecl,
+    RecordDecl,
+    StructDecl,
+    is_docstring,
+)  # fmt: skip
+from ptelab.frontend.errors import DialectError, refuse
+from ptelab.frontend.frame import Frame, Key
+from ptelab.frontend.program import Program
+from ptelab.frontend.types import Nothing, Ptr, scalars
+from ptelab.source import Sources
+
+_REACH = re.compile(r'^[^#\n]*\breach\("(\w+)"', re.MULTILINE)
+_FLAG = re.compile(r'^[^#\n]*\bflag\(\s*"(\w+)"', re.MULTILINE)
+MACHINE_FLAGS = ("bad_kernel_state", "null_dereference", "lock_assertion", "deadlock")
+
+
+@dataclass(slots=True)
+class Compiled:
+    """A module, and what else its consumers ask about the model."""
+
+    module: ir.Module
+    param_defaults: dict[str, int]
+    situations: set[str]  # every name that reach(…) has anywhere in the model
+    flags: set[str]  # every name that flag(…) has, and those that the machine raises
+    docs: dict[str, str] = field(default_factory=dict)  # of the functions in the module
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)  # IR function: path in the model, name there
+
+
+def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
+    """Lower all that the roots need.  A root is 'module:function', or a plain name in the first overlay."""
+    lowering = _Lowering(sources)
+    overlays = [lowering.load(path) for path in sources.overlay]
+    invariants = sources.module("invariants")
+    if invariants is not None:
+        lowering.program.load(invariants)
+    decls = [lowering.root(root, overlays) for root in roots]
+    lowering.run(decls)
+    return lowering.compiled()
+
+
+def compile_all(sources: Sources) -> Compiled:
+    """Lower every function of every file, so that nothing broken hides where no test goes."""
+    lowering = _Lowering(sources)
+    files = [lowering.program.load(text) for text in sources.texts()]
+    for file in files:
+        lowering.check(file)
+    lowering.run([function for file in files for function in file.functions])
+    return lowering.compiled()
+
+
+class _Lowering:
+    def __init__(self, sources: Sources) -> None:
+        self.program = Program(sources)
+        self.functions: dict[Key, ir.Function] = {}
+        self.calls: dict[Key, dict[Key, tuple[File, ast.AST]]] = {}
+        self.names: dict[Key, str] = {}
+        self.hooks: dict[FunctionDecl, list[hooks.Hook]] = {}
+        self.uses: dict[str, int] = {}
+
+    def load(self, path: str) -> File:
+        text = self.program.sources.read(path)
+        assert text is not None
+        return self.program.load(text)
+
+    def root(self, root: str, overlays: list[File]) -> FunctionDecl:
+        """The function that a root names."""
+        module, _, name = root.rpartition(":")
+        if module:
+            text = self.program.sources.module(module)
+            file = self.program.load(text) if text is not None else None
+        else:
+            file = overlays[0] if overlays else None
+        decl = self.program.lookup(file, name) if file is not None else None
+        if not isinstance(decl, FunctionDecl):
+            where = file.name if file is not None else module or "the model"
+            raise DialectError(where, 1, 1, f"there is no function “{name}” to start from", f"“def {name}() -> None:”")
+        return decl
+
+    def run(self, roots: Iterable[FunctionDecl]) -> None:
+        """Lower the roots and all that they call."""
+        self.hooks = hooks.collect(self.program)
+        for file in self.program.files.values():
+            for function in file.functions:
+                self.uses[function.name] = self.uses.get(function.name, 0) + 1
+        keys = [Key(decl, decl.ghost) for decl in roots]
+        work = list(reversed(keys))
+        while work:
+            key = work.pop()
+            if key not in self.functions:
+                self.functions[key], self.calls[key] = self._lower(key)
+                work.extend(reversed(self.calls[key]))
+        self._check_recursion(keys)
+
+    def name_of(self, key: Key) -> str:
+        """The name in the IR: as in Linux where that is unique; the twin without steps is marked."""
+        name = self.names.get(key)
+        if name is None:
+            name = key.decl.name
+            if self.uses.get(name, 0) > 1:
+                name = key.decl.file.text.path.removesuffix(".py").rpartition("/")[2] + "." + name
+            if key.ghost and not key.decl.ghost:
+                name += ".ghost"
+            if name in self.names.values():
+                name = key.decl.file.text.path.removesuffix(".py").replace("/", ".") + "." + name
+            self.names[key] = name
+        return name
+
+    def _lower(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
+        decl = key.decl
+        signature = self.program.signature(decl)
+        f = Frame(self.program, decl.file, self.name_of, decl, key.ghost)
+        params: list[str] = []
+        for param in signature.params:
+            if param.name in params:
+                raise f.refuse(decl.node, f"two parameters “{param.name}”", "two names")
+            value = f.declare(decl.node, param.name, param.type)
+            params += [part.name for part in value.parts if isinstance(part, ir.Var)]
+        f.start(cfg.Label())
+        if not key.ghost:
+            hooks.weave(f, self.hooks.get(decl, []))
+        body = decl.node.body
+        statements.block(f, body[1:] if is_docstring(body[0]) else body)
+        end = ir.Return(f.file.at(body[-1]), ())
+        if isinstance(signature.result, Nothing):
+            f.on_return(body[-1], ())
+        f.cur.term = end
+        blocks = cfg.finish(f.labels)
+        if not isinstance(signature.result, Nothing) and any(block.term is end for block in blocks):
+            raise refuse(f.file.name, decl.node, f"“{decl.name}” can end without a result", "a return on every path")
+        results = tuple(kind for _, kind in scalars(signature.result))
+        at = f.file.at(decl.node)
+        used = _used_variables(blocks)
+        kinds = {name: kind for name, kind in f.vars.items() if name in params or name in used}
+        return ir.Function(self.name_of(key), tuple(params), results, kinds, blocks, key.ghost, at), f.calls
+
+    def _check_recursion(self, roots: Iterable[Key]) -> None:
+        done: set[Key] = set()
+        for root in roots:
+            path: dict[Key, None] = {}
+            self._visit(root, path, done)
+
+    def _visit(self, key: Key, path: dict[Key, None], done: set[Key]) -> None:
+        if key in done:
+            return
+        path[key] = None
+        for callee, (file, node) in self.calls[key].items():
+            if callee in path:
+                chain = " → ".join(k.decl.name for k in [*list(path)[list(path).index(callee) :], callee])
+                raise refuse(file.name, node, f"recursion: {chain}", "a loop")
+            self._visit(callee, path, done)
+        del path[key]
+        done.add(key)
+
+    def check(self, file: File) -> None:
+        """Resolve every declaration of a file, used or not."""
+        self.program.check_imports(file)
+        for decl in file.names.values():
+            if isinstance(decl, StructDecl):
+                self.program.fields(decl)
+            elif isinstance(decl, RecordDecl):
+                self.program.resolve_record(decl)
+            elif isinstance(decl, EnumDecl):
+                self.program.resolve_enum(decl)
+            elif isinstance(decl, AliasDecl):
+                self.program.type_of(file, decl.node)
+            elif isinstance(decl, ConstDecl):
+                self.program.constant_value(decl)
+            elif isinstance(decl, FunctionDecl):
+                self.program.signature(decl)
+
+    # ----------------------------------------------------------------------------------------- the module
+
+    def compiled(self) -> Compiled:
+        """Everything that was lowered, in the order of the sources."""
+        order = sorted(self.functions, key=lambda k: (k.decl.file.text.path, k.decl.node.lineno, k.ghost))
+        module = ir.Module(functions={self.name_of(key): self.functions[key] for key in order})
+        for name in sorted(self._structs_used(module)):
+            decl = self.program.structs[name]
+            members = tuple(member.ir for member in self.program.fields(decl).values())
+            module.structs[name] = ir.Struct(name, decl.kind, members, decl.file.at(decl.node))
+        situations, flags = set(), set(MACHINE_FLAGS)
+        for text in self.program.sources.texts():
+            situations.update(_REACH.findall(text.text))
+            flags.update(_FLAG.findall(text.text))
+        docs = {self.name_of(key): ast.get_docstring(key.decl.node) or "" for key in order}
+        names = {self.name_of(key): (key.decl.file.text.path, key.decl.name) for key in order}
+        defaults = {p.name: p.default for p in self.program.params.values() if p.default is not None}
+        return Compiled(module, defaults, situations, flags, docs, names)
+
+    def _structs_used(self, module: ir.Module) -> set[str]:
+        """The structs that functions name, and those to which their members lead."""
+        work: list[str] = []
+        for function in module.functions.values():
+            work += [kind.struct for kind in (*function.vars.values(), *function.results) if kind.kind == "ptr"]
+            for block in function.blocks:
+                for stmt in block.stmts:
+                    work += [place.struct for place in ir.places(stmt)]
+                    if isinstance(stmt, ir.AssertHeld):
+                        work.append(stmt.place.struct)
+        used: set[str] = set()
+        while work:
+            name = work.pop()
+            if name not in used:
+                used.add(name)
+                for member in self.program.fields(self.program.structs[name]).values():
+                    if isinstance(member.element, Ptr):
+                        work.append(member.element.struct.name)
+                    work += [kind.struct for _, kind in member.ir.parts if kind.kind == "ptr"]
+        return used
+
+
+def _used_variables(blocks: list[ir.Block]) -> set[str]:
+    """The variables that statements read or set."""
+    used: set[str] = set()
+    for block in blocks:
+        for stmt in block.stmts:
+            used.update(flow.uses(stmt), flow.defs(stmt))
+        used.update(flow.uses(block.term))
+    return used
