@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ptelab import ir
+from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
 from ptelab.link import Code, Context, Program, with_ghost_calls
 from ptelab.memory import Memory
@@ -140,6 +141,7 @@ class Machine:
         self.reached: set[str] = set()
         self.rest: list[int] = []
         self._start: State | None = None
+        self._ample: Ample | None = None
 
     # ------------------------------------------------------------------------------------- states
 
@@ -182,6 +184,28 @@ class Machine:
         threads = list(state[1])
         threads[thread] = self._pack(run)
         return tuple(run.cells), tuple(threads)
+
+    @property
+    def ample(self) -> Ample:
+        """The analysis for the partial-order reduction, made when first asked for."""
+        if self._ample is None:
+            self.initial()
+            self._ample = Ample(self.scenario, self.program, self.layout, self.rest)
+        return self._ample
+
+    def is_ample(self, state: State, thread: int) -> bool:
+        """Whether it is enough to take this thread's transition, should it neither block nor raise a flag."""
+        ample = self.ample
+        positions = [vpc for vpc, _ in state[1]]
+        if positions[thread] not in ample.eligible[thread]:
+            return False
+        shift = self.layout.param("NR_THREADS").bit_length()
+        held = []
+        for number, mode in enumerate(ample.modes):
+            value = state[0][self.memory.columns[mode.struct, mode.member].base]
+            if holds(mode, value, thread, shift):
+                held.append(number)
+        return ample.independent(thread, positions, held)
 
     def is_quiescent(self, state: State) -> bool:
         """Whether all programs have ended and every daemon rests."""

@@ -11,6 +11,7 @@ from ptelab.scenario import Scenario
 REDUCTIONS = {
     "constant": "reads of shared members that no thread of the scenario ever writes are no steps",
     "dead": "local variables that will not be read again are zeroed",
+    "ample": "where one thread's transition cannot be told from a later one by any other thread, only it is taken",
 }
 
 
@@ -19,6 +20,7 @@ class Reduction:
     """Which reductions are on, with what an analysis of the scenario found for them."""
 
     dead: bool = False
+    ample: bool = False
     free_fields: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
@@ -37,4 +39,4 @@ class Reduction:
                 for f in s.fields
                 if not f.lock and not f.ghost and (s.name, f.name) not in written
             )
-        return cls("dead" in names, free)
+        return cls("dead" in names, "ample" in names, free)

@@ -63,6 +63,8 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
             if flagged.name not in found.flags:
                 found.flags[flagged.name] = _choices(parents, state)
         return
+    if machine.reduction.ample and _expand_ample(machine, state, parents, following, found):
+        return
     progress = False
     for thread in range(len(state[1])):
         for alternative in range(machine.alternatives(state, thread)):
@@ -83,6 +85,27 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
                 following.append(successor)
     if not progress and "deadlock" not in found.flags:
         found.flags["deadlock"] = _choices(parents, state)
+
+
+def _expand_ample(
+    machine: Machine, state: State, parents: Parents, following: list[State], found: Exploration
+) -> bool:
+    """Take the first ample transition, if there is one."""
+    for thread in range(len(state[1])):
+        if not machine.is_ample(state, thread):
+            continue
+        try:
+            successor = machine.step(state, thread)
+        except Flagged:
+            continue
+        if successor is None:
+            continue
+        found.transitions += 1
+        if successor not in parents:
+            parents[successor] = (state, (thread, 0))
+            following.append(successor)
+        return True
+    return False
 
 
 def _choices(parents: Parents, state: State) -> list[Choice]:

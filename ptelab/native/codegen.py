@@ -11,7 +11,8 @@ from __future__ import annotations
 from ptelab import ir
 from ptelab.layout import Layout
 from ptelab.link import Program
-from ptelab.native.emitter import Emitter, word
+from ptelab.ample import Mode
+from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.function import FunctionCoder
 from ptelab.native.packing import Packing
 from ptelab.scenario import Scenario
@@ -57,14 +58,19 @@ class Codegen:
                 raise ValueError("too many situations")
         return self.situations.index(name)
 
-    def text(self, quiet: list[int]) -> str:
-        """The whole module's text; `quiet[t]` is where thread t stands when the run may be over."""
+    def text(self, quiet: list[int], modes: list[Mode], first_rows: list[int]) -> str:
+        """The whole module's text.
+
+        `quiet[t]` is where thread t stands when the run may be over; `modes` are the lock modes of the partial-order
+        reduction, and `first_rows[t]` + a position of thread t is that position's row in its table.
+        """
         self.quiet = quiet
         parts = [self._tables()]
         for name in self.program.order:
             if self._wanted(name):
                 parts.append(FunctionCoder(self, self.program.codes[name]).text())
         parts += [self._transition(), self._position(), self._quiet_position(), self._is_choose(), self._final()]
+        parts += [self._held_modes(modes), self._row_of(first_rows)]
         return "\n".join(parts)
 
     def _wanted(self, name: str) -> bool:
@@ -181,6 +187,36 @@ class Codegen:
         e = Emitter()
         e.do(f"ret i64 {self.table(e, 'choose_at', '%position')}")
         return "\n".join(["define i64 @is_choose(i64 %position) alwaysinline {", *e.lines, "}"])
+
+    def _held_modes(self, modes: list[Mode]) -> str:
+        e = Emitter()
+        e.do("%st = inttoptr i64 %state to ptr")
+        shift = self.layout.param("NR_THREADS").bit_length()
+        result: Operand = 0
+        for number, mode in enumerate(modes):
+            lane = self.packing.shared[mode.struct, mode.member, 0]
+            value = e.op("and", e.op("lshr", e.load_word("%st", lane.word), lane.shift), lane.mask)
+            if mode.kind == "write":
+                owner = e.op("and", value, (1 << shift) - 1)
+                held = e.as_word(e.compare("eq", owner, e.op("add", "%thread", 1)))
+            else:
+                held = e.op("and", e.emit(f"lshr i64 {value}, {e.op('add', '%thread', shift)}"), 1)
+            result = e.op("or", result, e.op("shl", held, number))
+        e.do(f"ret i64 {word(result)}")
+        return "\n".join(["define i64 @held_modes(i64 %state, i64 %thread) {", *e.lines, "}"])
+
+    def _row_of(self, first_rows: list[int]) -> str:
+        e = Emitter()
+        values = ", ".join(f"i32 {row}" for row in first_rows)
+        e.do(f"ret i64 {self.table(e, 'first_row', '%thread')}")
+        return "\n".join(
+            [
+                f"@first_row = private constant [{len(first_rows)} x i32] [{values}]",
+                "define i64 @row_of(i64 %thread) alwaysinline {",
+                *e.lines,
+                "}",
+            ]
+        )
 
     def _final(self) -> str:
         e = Emitter()

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 
+from ptelab.ample import Mode
 from ptelab.exploration import Choice, Exploration
 from ptelab.machine import Flagged, Machine
 from ptelab.native import codegen, compiler, lowlevel
@@ -22,7 +23,7 @@ TABLE_MIN = 1 << 14
 BUDGET = 2000  # chunks that a worker expands before Python gets to look at the clock
 PARALLEL_LEVEL = 4000  # states in a level from which on it is given to all workers
 
-_END, _CURSOR, _LEVEL_END, _STOP, _ARENA, _CAPACITY, _TABLE, _TABLE_MASK, _GROW_AT = range(9)
+_END, _CURSOR, _LEVEL_END, _STOP, _ARENA, _CAPACITY, _TABLE, _TABLE_MASK, _GROW_AT, _AMPLE_TABLE = range(10)
 _SPARE, _TRANSITIONS, _SCRATCH, _WORK, _OUTCOME_TABLE, _FLAG_TABLE, _INSERTED = range(7)
 _LEVEL_DONE, _YIELDED, _GROW, _FULL, _OUTCOMES_FULL = range(5)
 
@@ -130,23 +131,61 @@ class Engine:
 
     def _text(self) -> str:
         quiet = [r if t.daemon else 0 for t, r in zip(self.machine.scenario.threads, self.machine.rest, strict=True)]
-        model = self.codegen.text(quiet)
+        self._ample_rows: list[int] = []
+        first_rows = [0] * len(quiet)
+        modes: list[Mode] = []
+        mask_words = row_words = 1
+        if self.machine.reduction.ample:
+            modes = self.machine.ample.modes
+            mask_words = max(1, -(-self.machine.ample.classes // 64))
+            row_words = 1 + 2 * mask_words * (2 + len(modes))
+            first_rows = self._make_rows(mask_words)
+        model = self.codegen.text(quiet, modes, first_rows)
         constants = {
             "STATE_WORDS": self.words,
             "THREADS": len(self.machine.scenario.threads),
             "OUTCOMES": self.outcome_words,
             "OUTCOMES_MAX": OUTCOMES_MAX,
             "SCRATCH_RESULTS": SCRATCH_VALUES,
+            "AMPLE": int(self.machine.reduction.ample),
+            "MASK_WORDS": mask_words,
+            "ROW_WORDS": row_words,
             "STATUS_BLOCKED": codegen.BLOCKED,
             "STATUS_OK": codegen.OK,
             "STATUS_NO_ALTERNATIVE": codegen.NO_ALTERNATIVE,
             "STATUS_FLAG": FIRST_FLAG,
             "STATUS_DEADLOCK": self.codegen.flag("deadlock"),
         }
-        names = ("transition", "position", "quiet_position", "is_choose", "final")
+        names = ("transition", "position", "quiet_position", "is_choose", "final", "held_modes", "row_of")
         source = resources.files("ptelab.native").joinpath("explorer.py").read_text()
         search = lowlevel.translate(source, constants, {n: f"@{n}" for n in names})
         return f"{model}\ndeclare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n{search}"
+
+    def _make_rows(self, mask_words: int) -> list[int]:
+        """Fill the table that `is_ample` reads; where in it each thread's position 0 would be.
+
+        All threads have a row for position 0, the end, from which on nothing is accessed.
+        """
+        ample, rows, first_rows = self.machine.ample, self._ample_rows, []
+
+        def words(masks: tuple[int, int]) -> list[int]:
+            return [mask >> 64 * k & (1 << 64) - 1 for mask in masks for k in range(mask_words)]
+
+        width = 1 + 2 * mask_words * (1 + len(ample.future))
+        known: dict[int, int] = {}
+        for t, steps in enumerate(ample.next):
+            key = id(ample.future[0][t])
+            if key not in known:
+                known[key] = len(rows) // width
+                rows += [0] * width * (max(steps, default=0) + 1)
+                for p, masks in steps.items():
+                    row = [int(p in ample.eligible[t]), *words(masks)]
+                    for mode in ample.future:
+                        row += words(mode[t][p])
+                    at = (known[key] + p) * width
+                    rows[at : at + width] = row
+            first_rows.append(known[key])
+        return first_rows
 
     def _allocate(self) -> None:
         records = max(self.memory_bytes // (8 * self.record + 16), 1024)
@@ -155,6 +194,10 @@ class Engine:
         self.control = _Words(16)
         self.control[_ARENA] = self.arena.address
         self.control[_CAPACITY] = records
+        self._ample_table = _Words(max(1, len(self._ample_rows)))
+        for at, value in enumerate(self._ample_rows):
+            self._ample_table[at] = value
+        self.control[_AMPLE_TABLE] = self._ample_table.address
         self._new_table(TABLE_MIN)
         self.workers: list[_Words] = []
         self._buffers: list[_Words] = []

@@ -19,6 +19,7 @@ CAPACITY = 5
 TABLE = 6
 TABLE_MASK = 7
 GROW_AT = 8
+AMPLE_TABLE = 9
 
 # Words of a worker's own block.
 SPARE = 0
@@ -80,6 +81,16 @@ def expand(ctl, me, i):
         return finish(me, i, source)
     target = load(me, WORK)
     scratch = load(me, SCRATCH)
+    if AMPLE != 0:
+        t = 0
+        while t < THREADS:
+            if is_ample(ctl, source, t) != 0:
+                copy(source, target)
+                status = transition(target, t, 0, scratch)
+                if status == STATUS_OK:
+                    store(me, TRANSITIONS, load(me, TRANSITIONS) + 1)
+                    return insert(ctl, me, target, VALID | (t << 40) | (i + 1))
+            t = t + 1
     progress = 0
     transitions = 0
     t = 0
@@ -120,6 +131,41 @@ def expand(ctl, me, i):
     if progress == 0:
         note_flag(me, STATUS_DEADLOCK, i, 0, 0)
     return 0
+
+
+def is_ample(ctl, source, t):
+    """Whether nothing that the other threads may do depends on thread t's transition (see ample.py).
+
+    The table has, for each thread and position, eligibility and the masks of the next transition, then the masks of
+    the future for each mode of a lock that t may hold, MASK_WORDS words for reads and as many for writes each.
+    """
+    table = load(ctl, AMPLE_TABLE)
+    row = table + (row_of(t) + position(source, t)) * (8 * ROW_WORDS)
+    if load(row, 0) == 0:
+        return 0
+    held = held_modes(source, t)
+    u = 0
+    while u < THREADS:
+        if u != t:
+            other = table + (row_of(u) + position(source, u)) * (8 * ROW_WORDS)
+            k = 0
+            while k < MASK_WORDS:
+                at = 1 + 2 * MASK_WORDS + k
+                may_read = load(other, at)
+                may_write = load(other, at + MASK_WORDS)
+                modes = held
+                while modes != 0:
+                    at = at + 2 * MASK_WORDS
+                    if modes & 1 != 0:
+                        may_read = may_read & load(other, at)
+                        may_write = may_write & load(other, at + MASK_WORDS)
+                    modes = modes >> 1
+                conflict = load(row, 1 + MASK_WORDS + k) & (may_read | may_write)
+                if (conflict | (load(row, 1 + k) & may_write)) != 0:
+                    return 0
+                k = k + 1
+        u = u + 1
+    return 1
 
 
 def copy(source, target):
