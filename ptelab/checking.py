@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Check one test: build it, let an engine explore it, judge what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from ptelab import search
+from ptelab.exploration import Exploration
+from ptelab.litmus.build import MODELLED, Built, build
+from ptelab.litmus.judge import Verdict, judge
+from ptelab.litmus.resolve import ARCHES, Test, known
+from ptelab.machine import Machine
+from ptelab.source import SourceError
+
+EngineName: TypeAlias = Literal["native", "machine"]
+ENGINES: tuple[EngineName, ...] = ("native", "machine")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an exploration has come, whichever engine explores."""
+
+    states: int
+    queue: int
+    depth: int
+    memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How tests are checked."""
+
+    arch: str = "x86_64"
+    model: Path | None = None
+    patches: tuple[Path, ...] = ()
+    engine: EngineName = "native"
+    reduce: bool = True
+    threads: int = 1
+    memory_bytes: int = 2 << 30
+    time_s: float | None = None
+    progress: Callable[[Progress], None] | None = field(default=None, compare=False)
+
+
+def check_arch(arch: str) -> None:
+    """Refuse an architecture that nobody knows."""
+    if arch not in ARCHES:
+        raise SourceError(f"unknown architecture '{arch}'; write {known(ARCHES)} instead")
+
+
+def no_model(arch: str) -> str:
+    """Why nothing can be checked on an architecture; empty when it has a model."""
+    return "" if arch in MODELLED else f"{arch} has no model yet"
+
+
+def skipped(test: Test, arch: str) -> str:
+    """Why a test cannot be checked on an architecture; empty when it can."""
+    return no_model(arch) or ("" if arch in test.arches else f"the test is not about {arch}")
+
+
+def prepare(test: Test, options: Options) -> Built:
+    """The test as a scenario."""
+    return build(test, options.arch, options.model, options.patches, options.reduce)
+
+
+def explore(built: Built, options: Options) -> Exploration:
+    """Explore a scenario with the engine that the options name."""
+    machine = Machine(built.scenario)
+    report = options.progress
+    if options.engine == "machine":
+        return search.explore(
+            machine,
+            time_s=options.time_s,
+            states_max=max(1, options.memory_bytes // BYTES_PER_STATE),
+            progress=report and (lambda found, queue: report(Progress(found.states, queue, found.depth, 0))),
+        )
+    from ptelab.native.engine import Engine  # LLVM takes a while to load, and only this engine needs it
+
+    return Engine(machine, options.threads, options.memory_bytes).run(
+        options.time_s,
+        report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),
+    )
+
+
+BYTES_PER_STATE = 2000
+"""What a state costs the reference machine, roughly: it stores tuples of Python's integers."""
+
+
+def check(test: Test, options: Options) -> tuple[Built, Verdict]:
+    """Build, explore and judge a test."""
+    built = prepare(test, options)
+    return built, judge(test, built.generated.observations, explore(built, options))

@@ -1,0 +1,373 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: the only place with arguments, printing and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+import ptelab
+from ptelab import bundled, checking
+from ptelab.checking import ENGINES, Options
+from ptelab.exploration import format_choices, parse_choices
+from ptelab.frontend import DialectError
+from ptelab.layout import LayoutError
+from ptelab.link import LinkError
+from ptelab.litmus import build, report
+from ptelab.litmus.build import Built
+from ptelab.litmus.judge import Verdict
+from ptelab.litmus.resolve import Test
+from ptelab.litmus.syntax import LitmusError
+from ptelab.source import SourceError
+
+OK, FAILED, BAD_INPUT, LIMIT, SKIPPED = range(5)
+
+_BAD_INPUT = (LitmusError, DialectError, SourceError, LinkError, LayoutError)
+
+
+class BadInput(Exception):
+    """Something that the user gave cannot be used; one line says what and why."""
+
+
+class _Commands(click.Group):
+    """Reports all bad input the same way: one line on standard error, exit 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["standalone_mode"] = False
+        try:
+            status = super().main(*args, **kwargs)
+        except click.ClickException as error:
+            _complain(error.format_message())
+            status = BAD_INPUT
+        except (*_BAD_INPUT, BadInput) as error:
+            _complain(str(error))
+            status = BAD_INPUT
+        except BrokenPipeError:
+            # The reader has gone; nothing more can be said to it, not even at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            status = OK
+        except (click.Abort, KeyboardInterrupt):
+            _complain("interrupted")
+            status = LIMIT
+        sys.exit(status if isinstance(status, int) else OK)
+
+
+def _complain(text: str) -> None:
+    click.echo("ptelab: " + " ".join(text.split()), err=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    cli()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(ptelab.__version__, prog_name="ptelab")
+def cli() -> None:
+    """A model-checking laboratory for Linux's page-table code.
+
+    Exit status: 0 as `Result:` says, 1 not, 2 bad input, 3 stopped at a limit, 4 skipped.
+    """
+
+
+# --------------------------------------------------------------------------------------------- options
+
+
+class _Size(click.ParamType[int]):
+    """A number of bytes: 500M, 2G, 1.5G."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
+        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(text[-1:], 1)
+        try:
+            size = int(float(text.rstrip("KMGT")) * factor)
+        except (ValueError, OverflowError):
+            size = 0
+        if size <= 0:
+            self.fail(f"{value!r} is no size; write 500M or 2G instead", param, ctx)
+        return size
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which model is meant."""
+    options = [
+        click.option("--arch", default="x86_64", metavar="A", help="Architecture (x86_64; arm64 and s390 to come)."),
+        click.option(
+            "--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a bundled patch or a diff of the model."
+        ),
+        click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model."),
+        click.option("--no-reduce", is_flag=True, help="Switch all reductions off."),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _options(arch: str, patches: Sequence[str], model: Path | None, no_reduce: bool, **more: Any) -> Options:
+    checking.check_arch(arch)
+    if model is not None and not model.is_dir():
+        raise BadInput(f"{model}: no such directory; --model takes a copy of the model")
+    paths = tuple(bundled.patch_path(word) for word in patches)
+    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, **more)
+
+
+def _memory_default() -> int:
+    """Three quarters of what the machine has free, so that the limit is met before the kernel's."""
+    free = 4 << 30
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) << 10
+    with contextlib.suppress(OSError, ValueError):
+        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return free * 3 // 4
+
+
+def _read(path: Path) -> Test:
+    try:
+        return build.read(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+
+
+# ----------------------------------------------------------------------------------------------- check
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
+@model_options
+@click.option("--engine", type=click.Choice(ENGINES), default="native", show_default=True, help="What explores.")
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
+)
+@click.option("--memory", type=_Size(), help="Stop with exit 3 at this size (default: 3/4 of the free memory).")
+@click.option(
+    "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
+@click.option(
+    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
+)
+def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
+          as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
+    """Check litmus tests; without FILE all bundled ones.
+
+    Every interleaving is explored, and the result compared with what the test's `Result:` line says.
+    """
+    options = _options(
+        **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
+        progress=_progress_line() if sys.stderr.isatty() and not as_json else None,
+    )  # fmt: skip
+    if trace is not None:
+        _check_writable(trace)
+    files = bundled.litmus_files(list(paths))
+    tests = [(path, _read(path)) for path in files]
+    patch_names = list(model["patches"])
+    verdicts: list[tuple[Built, Verdict]] = []
+    traced = False
+    for path, test in tests:
+        reason = checking.skipped(test, options.arch)
+        if reason:
+            click.echo(f"Test {test.name} skipped: {reason}", err=as_json)
+            continue
+        built, verdict = checking.check(test, options)
+        verdicts.append((built, verdict))
+        _clear_line(options)
+        if as_json:
+            bounds = built.scenario.params
+            click.echo(json.dumps(report.json_object(verdict, options.arch, patch_names, bounds), ensure_ascii=False))
+        else:
+            click.echo("\n".join(report.herd_lines(verdict)))
+            if verdict.status == "failed":
+                _show_example(path, built, verdict, model)
+            click.echo()
+        if trace is not None and not traced and verdict.example is not None:
+            _write_trace(trace, built, verdict.example.choices)
+            traced = True
+        if verdict.exploration.stopped == "interrupt":
+            break
+    if not as_json:
+        _summary(verdicts, len(tests))
+    return _status([v for _, v in verdicts])
+
+
+def _status(verdicts: Sequence[Verdict]) -> int:
+    statuses = {v.status for v in verdicts}
+    if "failed" in statuses:
+        return FAILED
+    if "incomplete" in statuses:
+        return LIMIT
+    return OK if statuses else SKIPPED
+
+
+def _replay_command(path: Path, verdict: Verdict, model: dict[str, Any]) -> str:
+    words = ["ptelab", "replay", str(path), format_choices(verdict.example.choices if verdict.example else [])]
+    if model["arch"] != "x86_64":
+        words += ["--arch", model["arch"]]
+    for patch in model["patches"]:
+        words += ["--patch", patch]
+    if model["model"] is not None:
+        words += ["--model", str(model["model"])]
+    if model["no_reduce"]:
+        words.append("--no-reduce")
+    return " ".join(
+        w if w and all(c.isalnum() or c in "+-_./*,:" for c in w) and "*" not in w else f"'{w}'" for w in words
+    )
+
+
+def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, Any]) -> None:
+    if verdict.example is None:
+        return
+    click.echo()
+    click.echo(_text_trace(built, verdict.example.choices))
+    click.echo(f"Replay: {_replay_command(path, verdict, model)}")
+
+
+def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
+    if sys.stdout.isatty() and len(verdicts) > 1:
+        from rich.console import Console  # a second's tenth that only a terminal has to pay
+        from rich.table import Table
+
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in ("test", "result", "expected", "states", "depth", "seconds", ""):
+            table.add_column(column, justify="right" if column in ("states", "depth", "seconds") else "left")
+        colours = {"ok": "green", "failed": "red", "incomplete": "yellow"}
+        for _, v in verdicts:
+            found = v.exploration
+            table.add_row(v.test.name, v.result, v.test.expected or "", f"{found.states:,}", str(found.depth),
+                          f"{found.seconds:.2f}", f"[{colours[v.status]}]{v.status}[/]")  # fmt: skip
+        Console().print(table)
+    if count > 1:
+        numbers = {s: sum(v.status == s for _, v in verdicts) for s in ("ok", "failed", "incomplete")}
+        numbers["skipped"] = count - len(verdicts)
+        words = [f"{n} {s}" for s, n in numbers.items() if n or s == "ok"]
+        click.echo(f"{count} tests: {', '.join(words)}")
+
+
+def _progress_line() -> Callable[[checking.Progress], None]:
+    import time
+
+    started = time.monotonic()
+
+    def show(p: checking.Progress) -> None:
+        rate = p.states / max(time.monotonic() - started, 0.1)
+        memory = f"  {p.memory_bytes / (1 << 20):,.0f} MB" if p.memory_bytes else ""
+        line = f"{p.states:>12,} states  {rate:>10,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}"
+        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
+
+    return show
+
+
+def _clear_line(options: Options) -> None:
+    if options.progress is not None:
+        click.echo("\r\x1b[K", nl=False, err=True)
+
+
+# ---------------------------------------------------------------------------------------------- traces
+
+
+def _check_writable(path: Path) -> None:
+    """Refuse an output file before the work is done instead of after it."""
+    target = path if path.exists() else path.parent
+    if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
+        raise BadInput(f"{path}: cannot be written")
+
+
+def _text_trace(built: Built, choices: Sequence[tuple[int, int]], everything: bool = False) -> str:
+    from ptelab import lanes, trace  # only a run that is shown needs them
+    from ptelab.machine import Machine
+
+    return lanes.render(trace.record(Machine(built.scenario), choices), everything)
+
+
+def _write_trace(path: Path, built: Built, choices: Sequence[tuple[int, int]]) -> None:
+    from ptelab import lanes, trace
+    from ptelab.machine import Machine
+
+    recorded = trace.record(Machine(built.scenario), choices)
+    as_json = path.suffix == ".json"
+    text = json.dumps(trace.to_json(recorded), indent=1, ensure_ascii=False) if as_json else lanes.render(recorded)
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@cli.command()
+@click.argument("file")
+@click.argument("choices")
+@model_options
+@click.option("--all", "everything", is_flag=True, help="Fold nothing.")
+@click.option("--json", "as_json", is_flag=True, help="The trace as JSON.")
+def replay(file: str, choices: str, everything: bool, as_json: bool, **model: Any) -> int:
+    """Replay a run on the reference machine: the CHOICES that `check` printed."""
+    from ptelab import lanes, trace
+    from ptelab.machine import Machine
+
+    options = _options(**model)
+    path = bundled.litmus_files([file])[0]
+    test = _read(path)
+    reason = checking.skipped(test, options.arch)
+    if reason:
+        click.echo(f"Test {test.name} skipped: {reason}")
+        return SKIPPED
+    try:
+        run = parse_choices(choices)
+        recorded = trace.record(Machine(checking.prepare(test, options).scenario), run)
+    except ValueError as error:
+        raise BadInput(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(trace.to_json(recorded), indent=1, ensure_ascii=False))
+    else:
+        click.echo(lanes.render(recorded, everything))
+    return OK
+
+
+# --------------------------------------------------------------------------------------- show and list
+
+
+@cli.command()
+@click.argument("function")
+@model_options
+def show(function: str, **model: Any) -> int:
+    """Show a function of the model: its source and its IR."""
+    from ptelab.showing import show_function
+
+    options = _options(**model)
+    if reason := checking.no_model(options.arch):
+        click.echo(f"{function} skipped: {reason}")
+        return SKIPPED
+    click.echo(show_function(function, options))
+    return OK
+
+
+@cli.command(name="list")
+def list_() -> int:
+    """List the bundled tests as questions, and the bundled patches."""
+    echo = functools.partial(click.echo)
+    echo("Tests")
+    claims: dict[str, list[str]] = {}
+    for path in bundled.litmus_files([]):
+        test = _read(path)
+        echo(f"  {test.name}  ({test.expected})")
+        echo(click.wrap_text(test.question, 78, initial_indent="      ", subsequent_indent="      "))
+        for claim in test.patches:
+            claims.setdefault(claim.id, []).append(f"{test.name}: {claim.result} ({', '.join(claim.arches)})")
+    echo("\nPatches")
+    for patch in bundled.patches().values():
+        echo(f"  {patch.id}")
+        echo(click.wrap_text(patch.subject, 78, initial_indent="      ", subsequent_indent="      "))
+        for claim_text in claims.get(patch.id, []):
+            echo(f"      {claim_text}")
+    return OK

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A litmus test and a model make a scenario."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ptelab import frontend, ir, reduce
+from ptelab.frontend import Compiled
+from ptelab.litmus import syntax
+from ptelab.litmus.generate import MODULE, Generated, generate
+from ptelab.litmus.model import Api
+from ptelab.litmus.observe import atoms
+from ptelab.litmus.parse import parse
+from ptelab.litmus.resolve import Test, known, resolve
+from ptelab.scenario import Scenario, Thread
+from ptelab.source import Sources
+
+MODELLED = ("x86_64",)
+"""The architectures that have a model."""
+
+DAEMONS = {"x86_64": (("walker", "hw.x86:speculation"), ("irq", "stubs.x86:interrupt"))}
+"""What the hardware of an architecture does on each CPU that runs user code: (name, module:function)."""
+
+
+@dataclass(slots=True)
+class Built:
+    """A test on one architecture, ready to be explored."""
+
+    test: Test
+    arch: str
+    scenario: Scenario
+    generated: Generated
+    sources: Sources
+    compiled: Compiled
+
+
+def read(path: Path) -> Test:
+    """Read, parse and check a litmus file.  Raises LitmusError and OSError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise syntax.LitmusError(str(path), syntax.Pos(1, 1), f"this is no text in UTF-8 ({error.reason})") from error
+    return resolve(parse(text, str(path)))
+
+
+def build(
+    test: Test, arch: str, model: Path | None = None, patches: Sequence[Path] = (), reductions: bool = True
+) -> Built:
+    """Compile a test with a model.  Raises LitmusError, SourceError and what the front end raises."""
+    generated = generate(test, Api(Sources(arch, model, patches=patches)))
+    path = f"{MODULE}.py"
+    sources = Sources(arch, model, overlay={path: generated.text}, patches=patches)
+    threads = _threads(test, arch)
+    compiled = frontend.compile_model(sources, [*(root for _, root, _ in threads), "setup", "final"])
+    _check_names(test, compiled)
+
+    def function(root: str) -> str:
+        module, _, name = root.rpartition(":")
+        text = sources.module(module) if module else None
+        place = (text.path if text else path, name)
+        return next(name for name, found in compiled.names.items() if found == place)
+
+    scenario = Scenario(
+        name=test.name,
+        module=_located(compiled.module, test, generated, {function(f"P{c.number}") for c in test.columns}),
+        params=_params(test, generated, compiled, len(threads)),
+        threads=tuple(Thread(name, function(root), cpu, daemon=":" in root) for name, root, cpu in threads),
+        setup=function("setup"),
+        final=function("final"),
+        observed=generated.observed,
+        symbols=_symbols(test),
+        reductions=frozenset(reduce.REDUCTIONS if reductions else ()),
+    )
+    return Built(test, arch, scenario, generated, sources, compiled)
+
+
+# (name, root, CPU) of the columns and of the hardware beside them.
+def _threads(test: Test, arch: str) -> list[tuple[str, str, int]]:
+    programs = [(f"P{c.number}", f"P{c.number}", c.cpu) for c in test.columns]
+    users = sorted(c.cpu for c in test.columns if c.mm)
+    return programs + [(f"{name}{cpu}", root, cpu) for cpu in users for name, root in DAEMONS[arch]]
+
+
+# What traces call the elements of pools, and addresses.
+def _symbols(test: Test) -> dict[str, dict[int, str]]:
+    pages = {f.first_folio + i: f"{f.name}[{i}]" for f in test.files.values() for i in range(len(f.values))}
+    addresses: dict[int, str] = {}
+    for vma in test.vmas.values():
+        for page in range(vma.pages):
+            name = vma.name if page == 0 else f"{vma.name}+{page}"
+            addresses.setdefault(vma.start + page, name)
+    return {
+        "Folio": pages,
+        "Frame": pages,
+        "mm_struct": dict(enumerate(test.mms)),
+        "address_space": {f.number: f.name for f in test.files.values()},
+        "Disk": {f.number: f.name for f in test.files.values()},
+        "vm_area_struct": {v.number: v.name for v in test.vmas.values()},
+        "addr": addresses,
+    }
+
+
+# ---------------------------------------------------------------------------------------------- layout
+
+
+def _params(test: Test, generated: Generated, compiled: Compiled, threads: int) -> dict[str, int]:
+    """Sizes as small as the test allows, what `Bounds=` says on top."""
+    params = dict(compiled.param_defaults)
+    params |= {
+        "NR_CPUS": len({c.cpu for c in test.columns}),
+        "NR_THREADS": threads,
+        "VALUE_MAX": generated.value_max,
+        "FILE_PAGES": max((len(f.values) for f in test.files.values()), default=1),
+    }
+    for name, value in test.bounds.items():
+        if name not in params:
+            pos = next(m.pos for m in test.litmus.metadata if m.key == "Bounds" and name in m.value)
+            raise test.error(pos, f"the model has no bound '{name}'", known(sorted(params)))
+        params[name] = value
+    entries = params.get("PTRS_PER_PTE", 2)
+    pages = max((v.start + v.pages for v in test.vmas.values()), default=1)
+    tables = -(-pages // entries)
+    params["PTRS_PER_PMD"] = tables
+    params["NR_PAGES"] = tables * entries
+    params |= _pools(test, params, compiled.module) | {n: v for n, v in test.bounds.items() if n.startswith("nr_")}
+    return params | test.bounds
+
+
+def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, int]:
+    mms, files = len(test.mms), len(test.files)
+    folios = sum(len(f.values) for f in test.files.values())
+    tables = mms * params["PTRS_PER_PMD"]
+    sizes = {
+        "mm_struct": mms,
+        "address_space": files,
+        "Disk": files,
+        "Folio": folios,
+        "Frame": folios,
+        "vm_area_struct": len(test.vmas),
+        "Table": tables,
+        "ptdesc": tables,
+        "pte_p": tables * params.get("PTRS_PER_PTE", 2),
+        "pmd_p": tables,
+        "task_struct": params["NR_THREADS"],
+    }
+    shared = [s.name for s in module.structs.values() if s.kind in ("shared", "ghost")]
+    return {f"nr_{name}": max(1, sizes.get(name, 1)) for name in shared}
+
+
+# --------------------------------------------------------------------------------------------- places
+
+
+def _located(module: ir.Module, test: Test, generated: Generated, columns: set[str]) -> ir.Module:
+    """The module with the columns' statements placed in the litmus file, where their author knows them."""
+    file = Path(test.litmus.file).name
+
+    def at(place: ir.At) -> ir.At:
+        line = generated.lines.get(place.line)
+        return ir.At(file, line) if line else place
+
+    functions = dict(module.functions)
+    for name in columns:
+        blocks = [
+            ir.Block([replace(s, at=at(s.at)) for s in block.stmts], replace(block.term, at=at(block.term.at)))
+            for block in functions[name].blocks
+        ]
+        functions[name] = replace(functions[name], blocks=blocks, at=at(functions[name].at))
+    return ir.Module(module.structs, functions)
+
+
+# --------------------------------------------------------------------------------------------- names
+
+
+def _check_names(test: Test, compiled: Compiled) -> None:
+    for name, pos in test.reach:
+        if name not in compiled.situations:
+            raise test.error(pos, f"unknown situation '{name}'", known(sorted(compiled.situations)))
+    condition = test.litmus.condition
+    for atom in atoms(condition.prop if condition else None):
+        if isinstance(atom, syntax.FlagAtom) and atom.name not in compiled.flags:
+            raise test.error(atom.pos, f"unknown flag '{atom.name}'", known(sorted(compiled.flags)))
