@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Where `from linux.x import …`, `from asm.x import …` and the rest of the model's imports are found, per architecture.
+MODEL_X86 := model/linux/arch/x86/include:model/linux/include:model/linux:model:.
+
+.PHONY: help setup demo test check update bench clean
+
+help:
+	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
+	@echo 'make test    run the tests'
+	@echo 'make check   formatting, lints, types of the tool and of the model'
+	@echo 'make update  rewrite golden files and litmus/*.expected; then read git diff'
+	@echo 'make bench   states per second on fixed tests'
+	@echo 'make setup   the virtual environment in $(VENV), which all of these make first'
+	@echo 'make clean   remove what was generated'
+
+setup: $(READY)
+
+$(READY): pyproject.toml
+	@echo 'setting up $(VENV)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ptelab needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	@$(BIN)/python tools/demo.py
+
+test: $(READY)
+	@$(BIN)/python -m pytest
+
+check: $(READY)
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@MYPYPATH=$(MODEL_X86) $(BIN)/mypy --no-error-summary --config-file tools/mypy-model.ini \
+		$$(find model -name '*.py' $(patsubst %,-not -path '*/%*',arch/arm64/ arch/s390/))
+
+update: $(READY)
+	@$(BIN)/python -m pytest --update
+	@git --no-pager diff --stat
+
+bench: $(READY)
+	@$(BIN)/python tools/bench.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
