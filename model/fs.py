@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A file system on a disk: what it does when a page is written back.
+
+It uses the page cache as most do: ->fault is filemap_fault, ->page_mkwrite is filemap_page_mkwrite.
+"""
+
+from hw.memory import Disk, Frame, Value
+from linux.fs import address_space
+from linux.mm import folio_pfn, folio_put
+from linux.pagemap import folio_lock, folio_start_writeback
+from linux.types import pgoff_t
+from mm.filemap import filemap_get_entry, folio_end_writeback, folio_unlock
+from mm.page_writeback import folio_prepare_writeback
+from ptelab.lang import at, index_of
+
+
+def write_folio(mapping: address_space, index: pgoff_t) -> None:
+    """Write one page of a file back if it is dirty, and wait until it is on disk, as the flusher and fsync do."""
+    folio = filemap_get_entry(mapping, index)
+    if folio is None:
+        return
+    folio_lock(folio)
+    if folio_prepare_writeback(mapping, folio):
+        folio_start_writeback(folio)
+        folio_unlock(folio)
+        write_block(mapping, index, read_for_io(at(Frame, folio_pfn(folio))))
+        folio_end_writeback(folio)
+    else:
+        folio_unlock(folio)
+    folio_put(folio)
+
+
+def read_for_io(frame: Frame) -> Value:
+    """The device reads the page's memory."""
+    return frame.data
+
+
+def write_block(mapping: address_space, index: pgoff_t, value: Value) -> None:
+    """The device writes the datum it has read."""
+    at(Disk, index_of(mapping)).block[index] = value

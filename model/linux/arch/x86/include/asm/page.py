@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/include/asm/page.h (v7.0), with what it includes.
+
+Differs: an address counts pages.
+"""
+
+from hw.memory import NR_PAGES
+from hw.x86 import PTRS_PER_PTE
+
+PAGE_SIZE = 1
+PMD_SIZE = PTRS_PER_PTE
+TASK_SIZE = NR_PAGES

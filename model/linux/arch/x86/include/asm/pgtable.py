@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/include/asm/pgtable.h (v7.0).
+
+Left out: soft-dirty, uffd-wp, shadow stacks and with them _PAGE_SAVED_DIRTY, PROT_NONE, special and huge entries,
+page_table_check.
+"""
+
+from arch.x86.mm.pgtable import ptep_set_access_flags  # noqa: F401
+from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
+from linux.mm_types import mm_struct, vm_area_struct
+from linux.types import Addr, Pfn
+from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
+
+
+def pte_dirty(pte: pte_t) -> bool:
+    """Whether the page was written through the entry."""
+    return pte.dirty
+
+
+def pte_young(pte: pte_t) -> bool:
+    """Whether the page was accessed through the entry."""
+    return pte.accessed
+
+
+def pte_write(pte: pte_t) -> bool:
+    """Whether the entry lets stores through."""
+    return pte.rw
+
+
+def pte_pfn(pte: pte_t) -> Pfn:
+    """The page frame of an entry."""
+    return pte.pfn
+
+
+def pmd_pfn(pmd: pmd_t) -> u4:
+    """The PTE table of an upper entry."""
+    return pmd.pfn
+
+
+def pte_wrprotect(pte: pte_t) -> pte_t:
+    """Take the right to store."""
+    return pte._replace(rw=False)
+
+
+def pte_mkclean(pte: pte_t) -> pte_t:
+    """Clear the dirty bit."""
+    return pte._replace(dirty=False)
+
+
+def pte_mkold(pte: pte_t) -> pte_t:
+    """Clear the accessed bit."""
+    return pte._replace(accessed=False)
+
+
+def pte_mkdirty(pte: pte_t) -> pte_t:
+    """Set the dirty bit."""
+    return pte._replace(dirty=True)
+
+
+def pte_mkyoung(pte: pte_t) -> pte_t:
+    """Set the accessed bit."""
+    return pte._replace(accessed=True)
+
+
+def pte_mkwrite(pte: pte_t, vma: vm_area_struct) -> pte_t:
+    """Give the right to store."""
+    return pte._replace(rw=True)
+
+
+def pfn_pte(page_nr: Pfn, pgprot: pgprot_t) -> pte_t:
+    """Make an entry.
+
+    Differs: _PAGE_ACCESSED is part of every user protection on x86, so it is set here.
+    """
+    return pte_t(present=True, rw=pgprot.rw, accessed=True, dirty=False, pfn=page_nr)
+
+
+def pte_none(pte: pte_t) -> bool:
+    """Whether the entry is empty."""
+    return pte == pte_t()
+
+
+def pte_same(a: pte_t, b: pte_t) -> bool:
+    """Whether two entries are equal in every bit."""
+    return a == b
+
+
+def pte_present(a: pte_t) -> bool:
+    """Whether the hardware may use the entry."""
+    return a.present
+
+
+def pte_accessible(mm: mm_struct, a: pte_t) -> bool:
+    """Whether a TLB may hold the entry."""
+    return a.present
+
+
+def pmd_present(pmd: pmd_t) -> bool:
+    """Whether the upper entry names a table."""
+    return pmd.present
+
+
+def pmd_none(pmd: pmd_t) -> bool:
+    """Whether the upper entry is empty."""
+    return not pmd.present
+
+
+def pmd_same(a: pmd_t, b: pmd_t) -> bool:
+    """Whether two upper entries are equal.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return a == b
+
+
+def set_pte(ptep: pte_p, pte: pte_t) -> None:
+    """Write an entry."""
+    WRITE_ONCE(ptep.pte, pte)
+
+
+def set_pmd(pmdp: pmd_p, pmd: pmd_t) -> None:
+    """Write an upper entry."""
+    WRITE_ONCE(pmdp.pmd, pmd)
+
+
+def pmd_clear(pmdp: pmd_p) -> None:
+    """Empty an upper entry."""
+    WRITE_ONCE(pmdp.pmd, pmd_t())
+
+
+def ptep_get_and_clear(mm: mm_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Empty an entry and return what it was, as one step, so that no A or D bit of the hardware is lost."""
+    return xchg(ptep.pte, pte_t())
+
+
+def ptep_get_and_clear_full(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> pte_t:
+    """Empty an entry and return what it was.
+
+    Left out: the plain read and write when the whole mm is torn down, which nothing here does.
+    """
+    return ptep_get_and_clear(mm, addr, ptep)
+
+
+def ptep_set_wrprotect(mm: mm_struct, addr: Addr, ptep: pte_p) -> None:
+    """Take the right to store from an entry, keeping what the hardware does to it meanwhile."""
+    done = False
+    while not done:
+        old_pte = ptep.pte
+        done = try_cmpxchg(ptep.pte, old_pte, pte_wrprotect(old_pte))
+
+
+def pmd_index(address: Addr) -> u4:
+    """Which upper entry an address has.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return address // PTRS_PER_PTE

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/include/asm/tlbflush.h (v7.0).
+
+Left out: lazy TLB, PCIDs, generations, INVLPGB, batched flushes of reclaim.
+"""
+
+from typing import NamedTuple
+
+from arch.x86.mm.tlb import flush_tlb_mm_range
+from asm.page import PAGE_SIZE
+from linux.mm_types import vm_area_struct
+from linux.types import Addr
+from ptelab.lang import u8
+
+TLB_FLUSH_ALL = 255
+
+
+class flush_tlb_info(NamedTuple):
+    """What to flush.
+
+    Differs: `stride` is the distance itself, not its shift, which is 0 for pages here.
+    Left out: mm, because a CPU in mm_cpumask has the mm loaded; new_tlb_gen, initiating_cpu, freed_tables, trim_cpumask.
+    """
+
+    start: u8 = 0
+    end: u8 = 0
+    stride: u8 = 0
+
+
+def flush_tlb_page(vma: vm_area_struct, a: Addr) -> None:
+    """Flush one page from every CPU that has the mm."""
+    flush_tlb_mm_range(vma.vm_mm, a, a + PAGE_SIZE, PAGE_SIZE, False)
+
+
+def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
+    """Do nothing: the fault has dropped the stale entry.
+
+    Differs: Linux has it in pgtable.h.
+    """

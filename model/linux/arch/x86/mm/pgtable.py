@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/x86/mm/pgtable.c (v7.0)."""
+
+from asm.pgtable import pte_same, set_pte
+from asm.pgtable_types import pte_p, pte_t
+from asm.tlb import mmu_gather, tlb_remove_ptdesc
+from linux.mm_types import mm_struct, ptdesc, vm_area_struct
+from linux.types import Addr
+from stubs.memory import alloc_table
+
+
+def pte_alloc_one(mm: mm_struct) -> ptdesc | None:
+    """Allocate an empty PTE table; None when there is no memory."""
+    return alloc_table()
+
+
+def ___pte_free_tlb(tlb: mmu_gather, pte: ptdesc) -> None:
+    """Free a PTE table through the gather."""
+    tlb_remove_ptdesc(tlb, pte)
+
+
+def ptep_set_access_flags(vma: vm_area_struct, address: Addr, ptep: pte_p, entry: pte_t, dirty: bool) -> bool:
+    """Give rights or A and D bits to an entry by a plain write; whether there was anything to give.
+
+    Context: PTL held.  No flush: it only gives, and a fault drops the entry that is too strict.
+    """
+    changed = not pte_same(ptep.pte, entry)
+    if changed and dirty:
+        set_pte(ptep, entry)
+    return changed

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/asm-generic/tlb.h (v7.0).
+
+Unhook pages and tables, invalidate the TLBs, free: always in this order.
+
+Left out: huge pages and levels above the PMD table, shared tables, PFN maps and what tracks them.
+"""
+
+from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
+from asm.pgalloc import __pte_free_tlb
+from asm.pgtable_types import pte_p
+from asm.tlb import tlb_flush
+from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
+from linux.types import Addr
+from mm.mmu_gather import tlb_remove_table
+from ptelab.lang import Array, array, onstack, param, u4
+
+MMU_GATHER_BUNDLE = param("MMU_GATHER_BUNDLE", 3)
+MAX_GATHER_BATCH = param("MAX_GATHER_BATCH", 3)
+MAX_GATHER_BATCH_COUNT = param("MAX_GATHER_BATCH_COUNT", 1)
+GATHER_BATCHES = param("GATHER_BATCHES", 2)
+GATHER_ENTRIES = param("GATHER_ENTRIES", 6)
+MAX_TABLE_BATCH = param("MAX_TABLE_BATCH", 2)
+
+
+@onstack
+class mmu_gather:
+    """What an operation has unhooked and not yet freed.
+
+    Differs: a batch of pages is a number, 0 for `local`; `nr` and `encoded_pages` hold those of all batches, batch b
+    from b·MAX_GATHER_BATCH on.  Only their owner ever sees them.  Differs: the batch of tables is in here too.
+    Left out: need_flush_all, cleared_puds and above, vma_exec, vma_huge, vma_pfn, page_size.
+    """
+
+    mm: mm_struct
+    batch: bool
+    batch_nr: u4
+    tables: Array[ptdesc | None] = array(MAX_TABLE_BATCH)
+    start: Addr
+    end: Addr
+    fullmm: bool
+    freed_tables: bool
+    delayed_rmap: bool
+    cleared_ptes: bool
+    cleared_pmds: bool
+    batch_count: u4
+    active: u4
+    nr: Array[u4] = array(GATHER_BATCHES)
+    encoded_pages: Array[encoded_page] = array(GATHER_ENTRIES)
+
+
+def tlb_delay_rmap(tlb: mmu_gather) -> bool:
+    """Note that a page keeps its map count until the TLBs are flushed; false where no flush is ever delayed."""
+    tlb.delayed_rmap = True
+    return True
+
+
+def __tlb_adjust_range(tlb: mmu_gather, address: Addr, range_size: Addr) -> None:
+    """Widen the range to flush."""
+    if address < tlb.start:
+        tlb.start = address
+    if tlb.end < address + range_size:
+        tlb.end = address + range_size
+
+
+def __tlb_reset_range(tlb: mmu_gather) -> None:
+    """Empty the range to flush, and forget why.
+
+    Differs: for a full mm the range is empty too; nothing looks at it then.
+    """
+    tlb.start = TASK_SIZE
+    tlb.end = 0
+    tlb.freed_tables = False
+    tlb.cleared_ptes = False
+    tlb.cleared_pmds = False
+
+
+def tlb_flush_mmu_tlbonly(tlb: mmu_gather) -> None:
+    """Flush what was unhooked since the last flush, if anything."""
+    if not (tlb.freed_tables or tlb.cleared_ptes or tlb.cleared_pmds):
+        return
+    tlb_flush(tlb)
+    __tlb_reset_range(tlb)
+
+
+def tlb_remove_ptdesc(tlb: mmu_gather, pt: ptdesc) -> None:
+    """Queue a table that was unhooked."""
+    tlb_remove_table(tlb, pt)
+
+
+def tlb_get_unmap_size(tlb: mmu_gather) -> Addr:
+    """How much one cleared entry covers."""
+    if tlb.cleared_ptes:
+        return PAGE_SIZE
+    if tlb.cleared_pmds:
+        return PMD_SIZE
+    return PAGE_SIZE
+
+
+def tlb_start_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
+    """Begin with a VMA.
+
+    Left out: what depends on the VMA's kind.
+    """
+
+
+def tlb_end_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
+    """End with a VMA; without a flush where CONFIG_MMU_GATHER_MERGE_VMAS lets ranges of several VMAs grow together.
+
+    Left out: the flush of other architectures; of those in the model, x86 and s390 merge.
+    """
+
+
+def tlb_free_vmas(tlb: mmu_gather) -> None:
+    """Flush before VMAs leave the rmap, if one of them is a PFN map.
+
+    Left out: PFN maps.
+    """
+
+
+def tlb_flush_pte_range(tlb: mmu_gather, address: Addr, size: Addr) -> None:
+    """Note that entries of a PTE table were cleared."""
+    __tlb_adjust_range(tlb, address, size)
+    tlb.cleared_ptes = True
+
+
+def tlb_flush_pmd_range(tlb: mmu_gather, address: Addr, size: Addr) -> None:
+    """Note that an upper entry was cleared."""
+    __tlb_adjust_range(tlb, address, size)
+    tlb.cleared_pmds = True
+
+
+def tlb_remove_tlb_entry(tlb: mmu_gather, ptep: pte_p, address: Addr) -> None:
+    """Note that the entry for an address was cleared."""
+    tlb_flush_pte_range(tlb, address, PAGE_SIZE)
+
+
+def pte_free_tlb(tlb: mmu_gather, pte: ptdesc, address: Addr) -> None:
+    """Free a PTE table that was unhooked."""
+    tlb_flush_pmd_range(tlb, address, PAGE_SIZE)
+    tlb.freed_tables = True
+    __pte_free_tlb(tlb, pte, address)

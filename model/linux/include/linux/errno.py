@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/uapi/asm-generic/errno-base.h (v7.0), which include/linux/errno.h includes."""
+
+ENOMEM = 12
+EINVAL = 22

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/fs.h (v7.0)."""
+
+from linux.mm_types import Folio
+from linux.types import FILE_PAGES
+from ptelab.lang import Array, array, down_read, down_write, rw_semaphore, struct, u8, up_read, up_write
+
+
+@struct
+class address_space:
+    """The page cache of one file, and who maps it.
+
+    Differs: the xarray is an array by offset; the interval tree is the set of VMAs in it, a bit per VMA.
+    Differs: the flag AS_STABLE_WRITES is a member.  Left out: the inode, tags, everything about sizes.
+    """
+
+    i_pages: Array[Folio | None] = array(FILE_PAGES)
+    i_mmap_rwsem: rw_semaphore
+    i_mmap: u8
+    AS_STABLE_WRITES: bool
+
+
+def i_mmap_lock_write(mapping: address_space) -> None:
+    """Lock the tree of VMAs that map the file against readers and writers."""
+    down_write(mapping.i_mmap_rwsem)
+
+
+def i_mmap_unlock_write(mapping: address_space) -> None:
+    """Undo i_mmap_lock_write."""
+    up_write(mapping.i_mmap_rwsem)
+
+
+def i_mmap_lock_read(mapping: address_space) -> None:
+    """Lock the tree of VMAs that map the file against writers."""
+    down_read(mapping.i_mmap_rwsem)
+
+
+def i_mmap_unlock_read(mapping: address_space) -> None:
+    """Undo i_mmap_lock_read."""
+    up_read(mapping.i_mmap_rwsem)

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/page-flags.h (v7.0).
+
+Left out: folio_test_locked, because the flag is a lock; what asks it asserts that the lock is held.
+"""
+
+from linux.mm_types import Folio
+from ptelab.lang import clear_bit, test_and_clear_bit, test_and_set_bit, test_bit
+
+
+def folio_test_dirty(folio: Folio) -> bool:
+    """Whether the folio has to be written back."""
+    return test_bit(folio.PG_dirty)
+
+
+def folio_test_set_dirty(folio: Folio) -> bool:
+    """Set the dirty flag; what it was."""
+    return test_and_set_bit(folio.PG_dirty)
+
+
+def folio_test_clear_dirty(folio: Folio) -> bool:
+    """Clear the dirty flag; what it was."""
+    return test_and_clear_bit(folio.PG_dirty)
+
+
+def folio_test_uptodate(folio: Folio) -> bool:
+    """Whether the folio's data have been read in."""
+    return test_bit(folio.PG_uptodate)
+
+
+def folio_test_writeback(folio: Folio) -> bool:
+    """Whether the folio is on its way to the disk."""
+    return test_bit(folio.PG_writeback)
+
+
+def folio_test_set_writeback(folio: Folio) -> bool:
+    """Set the writeback flag; what it was."""
+    return test_and_set_bit(folio.PG_writeback)
+
+
+def folio_clear_writeback(folio: Folio) -> None:
+    """Clear the writeback flag.
+
+    Differs: in Linux folio_xor_flags_has_waiters does this and wakes up who waits; here waiting sees the flag itself.
+    """
+    clear_bit(folio.PG_writeback)

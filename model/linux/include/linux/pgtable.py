@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/pgtable.h (v7.0)."""
+
+from asm.page import PMD_SIZE
+from asm.pgtable import pmd_index, pmd_pfn, ptep_get_and_clear_full, set_pte
+from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
+from linux.mm_types import mm_struct
+from linux.types import Addr
+from ptelab.lang import READ_ONCE, at, index_of, u4
+
+
+def pte_index(address: Addr) -> u4:
+    """Which entry of its PTE table an address has."""
+    return address % PTRS_PER_PTE
+
+
+def __pte_map(pmd: pmd_t, address: Addr) -> pte_p:
+    """The slot for an address in the PTE table that an upper entry names."""
+    return at(pte_p, pmd_pfn(pmd) * PTRS_PER_PTE + pte_index(address))
+
+
+def pmd_off(mm: mm_struct, va: Addr) -> pmd_p:
+    """The slot of the upper entry for an address.
+
+    Left out: the levels above, whose tables always exist here.
+    """
+    return at(pmd_p, index_of(mm.pgd) + pmd_index(va))
+
+
+def set_pte_at(mm: mm_struct, addr: Addr, ptep: pte_p, pte: pte_t) -> None:
+    """Write an entry."""
+    set_pte(ptep, pte)
+
+
+def ptep_get(ptep: pte_p) -> pte_t:
+    """Read an entry."""
+    return READ_ONCE(ptep.pte)
+
+
+def pmdp_get(pmdp: pmd_p) -> pmd_t:
+    """Read an upper entry."""
+    return READ_ONCE(pmdp.pmd)
+
+
+def ptep_get_lockless(ptep: pte_p) -> pte_t:
+    """Read an entry without its lock."""
+    return ptep_get(ptep)
+
+
+def pmdp_get_lockless(pmdp: pmd_p) -> pmd_t:
+    """Read an upper entry without its lock."""
+    return pmdp_get(pmdp)
+
+
+def get_and_clear_full_ptes(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> pte_t:
+    """Empty the entries of a folio and return what they were, A and D of all.
+
+    Differs: a folio has one.
+    """
+    return ptep_get_and_clear_full(mm, addr, ptep, full)
+
+
+def pte_sw_mkyoung(pte: pte_t) -> pte_t:
+    """Set the accessed bit where only software does; here the hardware does."""
+    return pte
+
+
+def pmd_addr_end(addr: Addr, end: Addr) -> Addr:
+    """Where the PTE table of an address ends, or the range."""
+    boundary = addr - addr % PMD_SIZE + PMD_SIZE
+    return boundary if boundary < end else end

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/rmap.h (v7.0).
+
+Left out: everything about anonymous memory and large folios; rmap_walk_control, see `mm.rmap`.
+"""
+
+from asm.pgtable_types import pmd_p, pte_p
+from linux.mm_types import ptdesc, vm_area_struct
+from linux.types import Addr, Pfn
+from ptelab.lang import onstack, spin_unlock, u1
+
+PVMW_SYNC = 1
+
+
+@onstack
+class struct_page_vma_mapped_walk:
+    """Where a walk over the entries that map a page in a VMA is.
+
+    Differs: C's `struct page_vma_mapped_walk`, named apart from the function.
+    Left out: nr_pages and pgoff, which only large folios need.
+    """
+
+    pfn: Pfn
+    vma: vm_area_struct
+    address: Addr
+    pmd: pmd_p | None
+    pte: pte_p | None
+    ptl: ptdesc | None
+    flags: u1
+
+
+def page_vma_mapped_walk_done(pvmw: struct_page_vma_mapped_walk) -> None:
+    """End a walk early."""
+    if pvmw.ptl is not None:
+        spin_unlock(pvmw.ptl.ptl)

@@ -1,0 +1,578 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors mm/memory.c (v7.0).
+
+Page faults on shared file mappings, and what undoes their work: zapping entries, freeing page tables.
+
+Left out: anonymous and private memory and with them copying, swap entries and markers; huge pages and the levels above
+the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison; PT_RECLAIM, so that only munmap frees tables;
+fault-around; the retry protocol and per-VMA locks (see `linux.mmap_lock`).
+"""
+
+from asm.page import PAGE_SIZE, PMD_SIZE
+from asm.pgalloc import pmd_populate, pte_alloc_one
+from asm.pgtable import (
+    pfn_pte, pmd_clear, pmd_none, pmd_pfn, pte_dirty, pte_mkdirty, pte_mkyoung, pte_none, pte_pfn, pte_present,
+    pte_same, pte_write, ptep_set_access_flags,
+)  # fmt: skip
+from asm.pgtable_types import pmd_p, pte_p, pte_t
+from asm.tlb import (
+    mmu_gather, pte_free_tlb, tlb_delay_rmap, tlb_end_vma, tlb_flush_mmu_tlbonly, tlb_free_vmas, tlb_remove_tlb_entry,
+    tlb_start_vma,
+)  # fmt: skip
+from asm.tlbflush import flush_tlb_fix_spurious_fault
+from linux.errno import ENOMEM
+from linux.mm import (
+    VM_SHARED, VM_WRITE, add_mm_counter, folio_get, folio_pfn, folio_put, inc_mm_counter, maybe_mkwrite, pmd_lock,
+    pte_alloc, pte_unmap_unlock, vm_fault,
+)  # fmt: skip
+from linux.mm_types import (
+    FAULT_FLAG_MKWRITE, FAULT_FLAG_ORIG_PTE_VALID, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_LOCKED,
+    VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, Folio, mm_struct, ptdesc, vm_area_struct, vm_fault_t,
+)  # fmt: skip
+from linux.page_flags import folio_test_dirty
+from linux.pagemap import linear_page_index
+from linux.pgtable import (
+    get_and_clear_full_ptes, pmd_addr_end, pmd_off, pmdp_get, pte_sw_mkyoung, ptep_get, ptep_get_lockless, set_pte_at,
+)  # fmt: skip
+from linux.types import Addr, Errno
+from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
+from mm.mmu_gather import __tlb_remove_folio_pages, tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
+from mm.page_writeback import folio_mark_dirty
+from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
+from mm.rmap import folio_add_file_rmap_ptes, folio_remove_rmap_ptes
+from mm.vma import unlink_file_vma_batch_add, unlink_file_vma_batch_final, unlink_vma_file_batch, unmap_desc
+from ptelab.lang import at, atomic_sub, index_of, lockdep_assert_held, new, spin_lock, spin_unlock, u4
+from stubs.memory import free_table
+
+
+def free_pte_range(tlb: mmu_gather, pmd: pmd_p, addr: Addr) -> None:
+    """Unhook a PTE table, which is empty, and queue it to be freed.
+
+    Left out: mm_dec_nr_ptes.
+    """
+    token = at(ptdesc, pmd_pfn(pmdp_get(pmd)))
+    pmd_clear(pmd)
+    pte_free_tlb(tlb, token, addr)
+
+
+def free_pmd_range(tlb: mmu_gather, addr: Addr, end: Addr) -> None:
+    """Unhook the PTE tables of a range.
+
+    Left out: the PMD table itself, which lives as long as the mm.
+    """
+    while addr != end:
+        next = pmd_addr_end(addr, end)
+        pmd = pmd_off(tlb.mm, addr)
+        if not pmd_none(pmdp_get(pmd)):
+            free_pte_range(tlb, pmd, addr)
+        addr = next
+
+
+def free_pgd_range(tlb: mmu_gather, addr: Addr, end: Addr, floor: Addr, ceiling: Addr) -> None:
+    """Unhook the PTE tables that no VMA outside of floor … ceiling can use.
+
+    Left out: the upper levels, so the loop is free_pmd_range's.  Differs: the arithmetic does not wrap; a ceiling of 0
+    is the top of the address space all the same.
+    """
+    addr -= addr % PMD_SIZE
+    if addr < floor:
+        addr += PMD_SIZE
+    if ceiling != 0:
+        ceiling -= ceiling % PMD_SIZE
+        if ceiling == 0:
+            return
+        if end > ceiling:
+            end -= PMD_SIZE
+    if addr >= end:
+        return
+    free_pmd_range(tlb, addr, end)
+
+
+def free_pgtables(tlb: mmu_gather, unmap: unmap_desc) -> None:
+    """Take VMAs out of the rmap, and unhook the page tables that only they used.
+
+    Left out: anonymous VMAs; write-locking VMAs, which munmap has done already.
+    """
+    tlb_free_vmas(tlb)
+    i: u4 = 0
+    while i < unmap.vma_count:
+        vma = unmap.mas[i]
+        addr = vma.vm_start
+        vb = new(unlink_vma_file_batch)
+        unlink_file_vma_batch_add(vb, vma)
+        while i + 1 < unmap.vma_count and unmap.mas[i + 1].vm_start <= vma.vm_end + PMD_SIZE:
+            i += 1
+            vma = unmap.mas[i]
+            unlink_file_vma_batch_add(vb, vma)
+        unlink_file_vma_batch_final(vb)
+        i += 1
+        ceiling = unmap.mas[i].vm_start if i < unmap.vma_count else unmap.pg_end
+        free_pgd_range(tlb, addr, vma.vm_end, unmap.pg_start, ceiling)
+
+
+def pmd_install(mm: mm_struct, pmd: pmd_p, pte: ptdesc) -> bool:
+    """Hook a PTE table up unless another is there already; whether it was.
+
+    Differs: returns what C says by setting the caller's pointer to NULL.
+    """
+    ptl = pmd_lock(mm, pmd)
+    installed = pmd_none(pmdp_get(pmd))
+    if installed:
+        pmd_populate(mm, pmd, pte)
+    spin_unlock(ptl.page_table_lock)
+    return installed
+
+
+def __pte_alloc(mm: mm_struct, pmd: pmd_p) -> Errno:
+    """Allocate a PTE table and hook it up."""
+    table = pte_alloc_one(mm)
+    if table is None:
+        return ENOMEM
+    if not pmd_install(mm, pmd, table):
+        free_table(table)
+    return 0
+
+
+def add_mm_rss_vec(mm: mm_struct, rss: u4) -> None:
+    """Uncount pages that were zapped.
+
+    Differs: one counter, and it only goes down here.
+    """
+    if rss != 0:
+        atomic_sub(rss, mm.rss_stat)
+
+
+def vm_normal_page(vma: vm_area_struct, addr: Addr, pte: pte_t) -> Folio:
+    """The page that an entry maps.
+
+    Left out: entries that map no page.
+    """
+    return at(Folio, pte_pfn(pte))
+
+
+def zap_present_folio_ptes(
+    tlb: mmu_gather, vma: vm_area_struct, folio: Folio, pte: pte_p, ptent: pte_t, addr: Addr
+) -> tuple[bool, bool]:
+    """Empty an entry and queue its page; whether the caller must flush before it drops the PTL, and whether to stop.
+
+    Context: PTL held.  Left out: folio_mark_accessed.
+    """
+    mm = tlb.mm
+    delay_rmap = False
+    force_flush = False
+    force_break = False
+    ptent = get_and_clear_full_ptes(mm, addr, pte, tlb.fullmm)
+    if pte_dirty(ptent):
+        folio_mark_dirty(folio)
+        if tlb_delay_rmap(tlb):
+            delay_rmap = True
+            force_flush = True
+    tlb_remove_tlb_entry(tlb, pte, addr)
+    if not delay_rmap:
+        folio_remove_rmap_ptes(folio, vma)
+    if __tlb_remove_folio_pages(tlb, folio, delay_rmap):
+        force_flush = True
+        force_break = True
+    return force_flush, force_break
+
+
+def zap_present_ptes(
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr
+) -> tuple[bool, bool]:
+    """Zap a present entry."""
+    folio = vm_normal_page(vma, addr, ptent)
+    return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr)
+
+
+def do_zap_pte_range(
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr, end: Addr
+) -> tuple[Addr, Addr, bool, bool]:
+    """Skip empty entries and zap one: how far it came, how many were zapped, whether to flush, whether to stop."""
+    nr: Addr = 0
+    ptent = ptep_get(pte)
+    while pte_none(ptent):
+        nr += 1
+        if addr + nr == end:
+            return nr, 0, False, False
+        ptent = ptep_get(at(pte_p, index_of(pte) + nr))
+    assert pte_present(ptent)
+    force_flush, force_break = zap_present_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr)
+    return nr + 1, 1, force_flush, force_break
+
+
+def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> Addr:
+    """Zap entries of one PTE table; how far it came.
+
+    Left out: PT_RECLAIM, need_resched, flush_tlb_batched_pending, as there is no reclaim that leaves flushes behind.
+    """
+    mm = tlb.mm
+    while True:
+        force_flush = False
+        rss: u4 = 0
+        start_pte, ptl = pte_offset_map_lock(mm, pmd, addr)
+        if start_pte is None:
+            return addr
+        pte = start_pte
+        while True:
+            nr, zapped, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end)
+            rss += zapped
+            force_flush = force_flush or flush
+            addr += nr
+            if force_break or addr == end:
+                break
+            pte = at(pte_p, index_of(pte) + nr)
+        add_mm_rss_vec(mm, rss)
+        if force_flush:
+            tlb_flush_mmu_tlbonly(tlb)
+            tlb_flush_rmaps(tlb, vma)
+        pte_unmap_unlock(start_pte, ptl)
+        if force_flush:
+            tlb_flush_mmu(tlb)
+        if addr == end:
+            return addr
+
+
+def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr) -> Addr:
+    """Zap the entries of a range, PTE table by PTE table; again where a table went away meanwhile."""
+    while addr != end:
+        next = pmd_addr_end(addr, end)
+        pmd = pmd_off(tlb.mm, addr)
+        if pmd_none(pmdp_get(pmd)):
+            addr = next
+        else:
+            addr = zap_pte_range(tlb, vma, pmd, addr, next)
+    return addr
+
+
+def unmap_page_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr) -> None:
+    """Zap a range of a VMA."""
+    assert addr < end
+    tlb_start_vma(tlb, vma)
+    zap_pmd_range(tlb, vma, addr, end)
+    tlb_end_vma(tlb, vma)
+
+
+def unmap_single_vma(tlb: mmu_gather, vma: vm_area_struct, start_addr: Addr, end_addr: Addr) -> None:
+    """Zap what a range and a VMA have in common."""
+    start = vma.vm_start if vma.vm_start > start_addr else start_addr
+    if start >= vma.vm_end:
+        return
+    end = vma.vm_end if vma.vm_end < end_addr else end_addr
+    if end <= vma.vm_start:
+        return
+    if start != end:
+        unmap_page_range(tlb, vma, start, end)
+
+
+def unmap_vmas(tlb: mmu_gather, unmap: unmap_desc) -> None:
+    """Zap a range of several VMAs."""
+    for i in range(unmap.vma_count):
+        unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end)
+
+
+def zap_page_range_single_batched(tlb: mmu_gather, vma: vm_area_struct, address: Addr, size: Addr) -> None:
+    """Zap a range of one VMA; the caller ends the gather."""
+    assert tlb.mm == vma.vm_mm
+    unmap_single_vma(tlb, vma, address, address + size)
+
+
+def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr) -> None:
+    """Zap a range of one VMA."""
+    tlb = new(mmu_gather)
+    tlb_gather_mmu(tlb, vma.vm_mm)
+    zap_page_range_single_batched(tlb, vma, address, size)
+    tlb_finish_mmu(tlb)
+
+
+def do_page_mkwrite(vmf: vm_fault, folio: Folio) -> vm_fault_t:
+    """Ask the file system to let a page become writable; it returns the folio locked.
+
+    Differs: ->page_mkwrite is filemap_page_mkwrite, which always locks the folio.
+    """
+    old_flags = vmf.flags
+    vmf.flags = FAULT_FLAG_WRITE | FAULT_FLAG_MKWRITE
+    ret = filemap_page_mkwrite(vmf)
+    vmf.flags = old_flags
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        return ret
+    assert ret & VM_FAULT_LOCKED != 0
+    lockdep_assert_held(folio.PG_locked)
+    return ret
+
+
+def fault_dirty_shared_page(vmf: vm_fault) -> vm_fault_t:
+    """Mark a page dirty that is mapped writable, and unlock it.
+
+    Context: folio locked, so that writeback comes before the entry was made or after the folio is dirty.
+    Left out: throttling, for which Linux may drop the mmap_lock.
+    """
+    folio = vmf.page
+    folio_mark_dirty(folio)
+    folio_unlock(folio)
+    return 0
+
+
+def wp_page_reuse(vmf: vm_fault, folio: Folio) -> None:
+    """Make an entry writable and dirty, and drop the PTL.
+
+    Context: PTL held, the entry is still vmf.orig_pte.
+    """
+    vma = vmf.vma
+    assert vmf.flags & FAULT_FLAG_WRITE != 0
+    entry = pte_mkyoung(vmf.orig_pte)
+    entry = maybe_mkwrite(pte_mkdirty(entry), vma)
+    ptep_set_access_flags(vma, vmf.address, vmf.pte, entry, True)
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+
+
+def finish_mkwrite_fault(vmf: vm_fault, folio: Folio) -> vm_fault_t:
+    """Make the entry writable if it is still what it was before the PTL was dropped.
+
+    Context: folio locked.
+    """
+    assert vmf.vma.vm_flags & VM_SHARED != 0
+    pte, vmf.ptl = pte_offset_map_lock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    if pte is None:
+        return VM_FAULT_NOPAGE
+    vmf.pte = pte
+    if not pte_same(ptep_get(vmf.pte), vmf.orig_pte):
+        pte_unmap_unlock(vmf.pte, vmf.ptl)
+        return VM_FAULT_NOPAGE
+    wp_page_reuse(vmf, folio)
+    return 0
+
+
+def wp_page_shared(vmf: vm_fault, folio: Folio) -> vm_fault_t:
+    """Let a store to a read-only entry of a shared mapping through.
+
+    Context: PTL held; it is dropped.  Left out: file systems without ->page_mkwrite.
+    """
+    folio_get(folio)
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+    tmp = do_page_mkwrite(vmf, folio)
+    if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_put(folio)
+        return tmp
+    tmp = finish_mkwrite_fault(vmf, folio)
+    if tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_unlock(folio)
+        folio_put(folio)
+        return tmp
+    ret = fault_dirty_shared_page(vmf)
+    folio_put(folio)
+    return ret
+
+
+def do_wp_page(vmf: vm_fault) -> vm_fault_t:
+    """Handle a store to a present, read-only entry.
+
+    Context: PTL held; it is dropped.  Left out: private mappings.
+    """
+    vma = vmf.vma
+    folio = vm_normal_page(vma, vmf.address, vmf.orig_pte)
+    vmf.page = folio
+    assert vma.vm_flags & VM_SHARED != 0
+    return wp_page_shared(vmf, folio)
+
+
+def do_pte_missing(vmf: vm_fault) -> vm_fault_t:
+    """Handle an access to an empty entry."""
+    return do_fault(vmf)
+
+
+def __do_fault(vmf: vm_fault) -> vm_fault_t:
+    """Get the page from the file system, locked; with a PTE table in hand, as none may be allocated with it locked.
+
+    Differs: ->fault is filemap_fault, which always locks the folio.
+    """
+    vma = vmf.vma
+    if pmd_none(pmdp_get(vmf.pmd)) and vmf.prealloc_pte is None:
+        vmf.prealloc_pte = pte_alloc_one(vma.vm_mm)
+        if vmf.prealloc_pte is None:
+            return VM_FAULT_OOM
+    ret = filemap_fault(vmf)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        return ret
+    assert ret & VM_FAULT_LOCKED != 0
+    lockdep_assert_held(vmf.page.PG_locked)
+    return ret
+
+
+def set_pte_range(vmf: vm_fault, folio: Folio, addr: Addr) -> None:
+    """Map a folio.
+
+    Context: PTL held, the entry is empty.
+    """
+    vma = vmf.vma
+    write = vmf.flags & FAULT_FLAG_WRITE != 0
+    entry = pfn_pte(folio_pfn(folio), vma.vm_page_prot)
+    entry = pte_sw_mkyoung(entry)
+    if write:
+        entry = maybe_mkwrite(pte_mkdirty(entry), vma)
+    elif pte_write(entry) and folio_test_dirty(folio):
+        entry = pte_mkdirty(entry)
+    folio_add_file_rmap_ptes(folio, vma)
+    set_pte_at(vma.vm_mm, addr, vmf.pte, entry)
+
+
+def vmf_pte_changed(vmf: vm_fault) -> bool:
+    """Whether the entry is no longer what the fault saw."""
+    if vmf.flags & FAULT_FLAG_ORIG_PTE_VALID != 0:
+        return not pte_same(ptep_get(vmf.pte), vmf.orig_pte)
+    return not pte_none(ptep_get(vmf.pte))
+
+
+def finish_fault(vmf: vm_fault) -> vm_fault_t:
+    """Map the page that the file system gave, unless the entry has changed.
+
+    Context: folio locked; its reference goes to the entry.  Left out: file sizes.
+    """
+    vma = vmf.vma
+    addr = vmf.address
+    folio = vmf.page
+    if pmd_none(pmdp_get(vmf.pmd)):
+        if vmf.prealloc_pte is not None:
+            if pmd_install(vma.vm_mm, vmf.pmd, vmf.prealloc_pte):
+                vmf.prealloc_pte = None
+        elif pte_alloc(vma.vm_mm, vmf.pmd):
+            return VM_FAULT_OOM
+    pte, vmf.ptl = pte_offset_map_lock(vma.vm_mm, vmf.pmd, addr)
+    if pte is None:
+        return VM_FAULT_NOPAGE
+    vmf.pte = pte
+    if vmf_pte_changed(vmf):
+        pte_unmap_unlock(vmf.pte, vmf.ptl)
+        return VM_FAULT_NOPAGE
+    set_pte_range(vmf, folio, addr)
+    add_mm_counter(vma.vm_mm, 1)
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+    return 0
+
+
+def do_read_fault(vmf: vm_fault) -> vm_fault_t:
+    """Map a page for a load.
+
+    Left out: fault-around.
+    """
+    ret = __do_fault(vmf)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        return ret
+    ret |= finish_fault(vmf)
+    folio = vmf.page
+    folio_unlock(folio)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_put(folio)
+    return ret
+
+
+def do_shared_fault(vmf: vm_fault) -> vm_fault_t:
+    """Map a page for a store to a shared mapping.
+
+    Left out: file systems without ->page_mkwrite.
+    """
+    ret = __do_fault(vmf)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        return ret
+    folio = vmf.page
+    folio_unlock(folio)
+    tmp = do_page_mkwrite(vmf, folio)
+    if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_put(folio)
+        return tmp
+    ret |= finish_fault(vmf)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_unlock(folio)
+        folio_put(folio)
+        return ret
+    ret |= fault_dirty_shared_page(vmf)
+    return ret
+
+
+def do_fault(vmf: vm_fault) -> vm_fault_t:
+    """Handle an access to an empty entry of a file mapping.
+
+    Context: mmap_lock held for reading.  Left out: do_cow_fault: a store to a private mapping raises SIGBUS here.
+    """
+    vma = vmf.vma
+    if vmf.flags & FAULT_FLAG_WRITE == 0:
+        ret = do_read_fault(vmf)
+    elif vma.vm_flags & VM_SHARED == 0:
+        ret = VM_FAULT_SIGBUS
+    else:
+        ret = do_shared_fault(vmf)
+    if vmf.prealloc_pte is not None:
+        free_table(vmf.prealloc_pte)
+        vmf.prealloc_pte = None
+    return ret
+
+
+def fix_spurious_fault(vmf: vm_fault) -> None:
+    """Handle a fault that the entry gave no reason for: a stale TLB entry has.
+
+    Left out: FAULT_FLAG_TRIED.
+    """
+    if vmf.flags & FAULT_FLAG_WRITE != 0:
+        flush_tlb_fix_spurious_fault(vmf.vma, vmf.address)
+
+
+def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
+    """Find out what an entry lacks, and give it.
+
+    Context: mmap_lock held for reading.
+    """
+    if pmd_none(pmdp_get(vmf.pmd)):
+        return do_pte_missing(vmf)
+    pte, pmdval, vmf.ptl = pte_offset_map_rw_nolock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    if pte is None:
+        return 0
+    vmf.pte = pte
+    vmf.orig_pte = ptep_get_lockless(vmf.pte)
+    vmf.flags |= FAULT_FLAG_ORIG_PTE_VALID
+    if pte_none(vmf.orig_pte):
+        return do_pte_missing(vmf)
+    spin_lock(vmf.ptl.ptl)
+    entry = vmf.orig_pte
+    if not pte_same(ptep_get(vmf.pte), entry):
+        pte_unmap_unlock(vmf.pte, vmf.ptl)
+        return 0
+    if vmf.flags & FAULT_FLAG_WRITE != 0:
+        if not pte_write(entry):
+            return do_wp_page(vmf)
+        entry = pte_mkdirty(entry)
+    entry = pte_mkyoung(entry)
+    if not ptep_set_access_flags(vmf.vma, vmf.address, vmf.pte, entry, vmf.flags & FAULT_FLAG_WRITE != 0):
+        fix_spurious_fault(vmf)
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+    return 0
+
+
+def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u4) -> vm_fault_t:
+    """Describe the fault and handle it.
+
+    Context: mmap_lock held for reading.
+    """
+    vmf = new(vm_fault)
+    vmf.vma = vma
+    vmf.address = address
+    vmf.flags = flags
+    vmf.pgoff = linear_page_index(vma, address)
+    vmf.pmd = pmd_off(vma.vm_mm, address)
+    return handle_pte_fault(vmf)
+
+
+def sanitize_fault_flags(vma: vm_area_struct, flags: u4) -> vm_fault_t:
+    """Check what the architecture asks for.
+
+    Left out: FAULT_FLAG_UNSHARE, FOLL_FORCE.
+    """
+    assert flags & FAULT_FLAG_WRITE == 0 or vma.vm_flags & VM_WRITE != 0
+    return 0
+
+
+def handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u4) -> vm_fault_t:
+    """Handle a fault in a VMA.
+
+    Context: mmap_lock held for reading.
+    """
+    sanitize_fault_flags(vma, flags)
+    return __handle_mm_fault(vma, address, flags)

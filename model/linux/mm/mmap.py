@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors mm/mmap.c (v7.0)."""
+
+from linux.mm_types import mm_struct, vm_area_struct
+from linux.types import Addr, Errno
+from mm.vma import __vm_munmap, vma_find
+from asm.page import TASK_SIZE
+
+
+def find_vma(mm: mm_struct, addr: Addr) -> vm_area_struct | None:
+    """The VMA of an address, or the next above it.
+
+    Context: mmap_lock held.
+    """
+    return vma_find(mm, addr, TASK_SIZE)
+
+
+def vm_munmap(start: Addr, len: Addr) -> Errno:
+    """Unmap a range for the kernel."""
+    return __vm_munmap(start, len, False)
+
+
+def sys_munmap(addr: Addr, len: Addr) -> Errno:
+    """The system call."""
+    return __vm_munmap(addr, len, True)

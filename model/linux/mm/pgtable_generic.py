@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors mm/pgtable-generic.c (v7.0).
+
+Left out: huge entries; rcu_read_lock, as no table is reused within a run (see `stubs.memory`).
+"""
+
+from asm.pgtable import pmd_none, pmd_same, pte_accessible, ptep_get_and_clear
+from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
+from asm.tlbflush import flush_tlb_page
+from linux.mm import pte_lockptr, pte_unmap_unlock
+from linux.mm_types import mm_struct, ptdesc, vm_area_struct
+from linux.pgtable import __pte_map, pmdp_get_lockless
+from linux.types import Addr
+from ptelab.lang import spin_lock
+
+
+def ptep_clear_flush(vma: vm_area_struct, address: Addr, ptep: pte_p) -> pte_t:
+    """Empty an entry, and flush it unless no TLB can hold it.
+
+    Context: PTL held.
+    """
+    mm = vma.vm_mm
+    pte = ptep_get_and_clear(mm, address, ptep)
+    if pte_accessible(mm, pte):
+        flush_tlb_page(vma, address)
+    return pte
+
+
+def __pte_offset_map(pmd: pmd_p, addr: Addr) -> tuple[pte_p | None, pmd_t]:
+    """The slot of the entry for an address, None without a PTE table; and the upper entry that was seen."""
+    pmdval = pmdp_get_lockless(pmd)
+    if pmd_none(pmdval):
+        return None, pmdval
+    return __pte_map(pmdval, addr), pmdval
+
+
+def pte_offset_map_rw_nolock(mm: mm_struct, pmd: pmd_p, addr: Addr) -> tuple[pte_p | None, pmd_t, ptdesc]:
+    """The slot of the entry for an address, the upper entry that was seen, and the lock, which is not taken."""
+    pte, pmdval = __pte_offset_map(pmd, addr)
+    return pte, pmdval, pte_lockptr(mm, pmdval)
+
+
+def pte_offset_map_lock(mm: mm_struct, pmd: pmd_p, addr: Addr) -> tuple[pte_p | None, ptdesc]:
+    """The slot of the entry for an address, with the lock of its table taken; None without a PTE table."""
+    while True:
+        pte, pmdval = __pte_offset_map(pmd, addr)
+        ptl = pte_lockptr(mm, pmdval)
+        if pte is None:
+            return None, ptl
+        spin_lock(ptl.ptl)
+        if pmd_same(pmdval, pmdp_get_lockless(pmd)):
+            return pte, ptl
+        pte_unmap_unlock(pte, ptl)

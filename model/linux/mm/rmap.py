@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors mm/rmap.c (v7.0).
+
+Lock order, as far as it is here: mmap_lock, folio lock, i_mmap_rwsem, page_table_lock, PTL.
+
+Differs: a walk's callbacks are called by name; its only user here is folio_mkclean.
+Left out: anonymous memory, large folios, statistics, MMU notifiers, memory locking, reclaim with
+flush_tlb_batched_pending.
+"""
+
+from asm.pgtable import pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect
+from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
+from linux.mm import VM_SHARED, folio_mapped, folio_pfn
+from linux.mm_types import Folio, vm_area_struct
+from linux.pgtable import ptep_get, set_pte_at
+from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
+from linux.types import Addr, pgoff_t
+from mm.internal import EFAULT_ADDRESS, vma_address
+from mm.page_vma_mapped import page_vma_mapped_walk
+from mm.pgtable_generic import ptep_clear_flush
+from mm.util import folio_mapping
+from ptelab.lang import atomic_dec, atomic_inc, index_of, lockdep_assert_held, new, pool, u4
+
+
+def page_vma_mkclean_one(pvmw: struct_page_vma_mapped_walk) -> u4:
+    """Make the entries that a walk finds clean and read-only, with the flush; how many were not."""
+    cleaned: u4 = 0
+    vma = pvmw.vma
+    while page_vma_mapped_walk(pvmw):
+        pte = pvmw.pte
+        assert pte is not None
+        address = pvmw.address
+        entry = ptep_get(pte)
+        if not pte_present(entry):
+            continue
+        if not pte_dirty(entry) and not pte_write(entry):
+            continue
+        entry = ptep_clear_flush(vma, address, pte)
+        entry = pte_wrprotect(entry)
+        entry = pte_mkclean(entry)
+        set_pte_at(vma.vm_mm, address, pte, entry)
+        cleaned += 1
+    return cleaned
+
+
+def page_mkclean_one(folio: Folio, vma: vm_area_struct, address: Addr) -> u4:
+    """Make a folio's entries in a VMA clean and read-only; how many were not."""
+    pvmw = new(struct_page_vma_mapped_walk)
+    pvmw.pfn = folio_pfn(folio)
+    pvmw.vma = vma
+    pvmw.address = address
+    pvmw.flags = PVMW_SYNC
+    return page_vma_mkclean_one(pvmw)
+
+
+def invalid_mkclean_vma(vma: vm_area_struct) -> bool:
+    """Whether a VMA need not be visited: its stores do not reach the file."""
+    return vma.vm_flags & VM_SHARED == 0
+
+
+def folio_mkclean(folio: Folio) -> u4:
+    """Make all entries that map a folio clean and read-only, so that a store to it faults; how many were not.
+
+    Context: folio locked.
+    """
+    lockdep_assert_held(folio.PG_locked)
+    if not folio_mapped(folio):
+        return 0
+    mapping = folio_mapping(folio)
+    if mapping is None:
+        return 0
+    return rmap_walk(folio)
+
+
+def __folio_add_rmap(folio: Folio, vma: vm_area_struct) -> None:
+    """Count an entry that maps a folio."""
+    atomic_inc(folio._mapcount)
+
+
+def __folio_add_file_rmap(folio: Folio, vma: vm_area_struct) -> None:
+    """Count an entry that maps a folio of a file."""
+    __folio_add_rmap(folio, vma)
+
+
+def folio_add_file_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:
+    """Count an entry that is about to map a folio of a file.
+
+    Context: PTL held.
+    """
+    __folio_add_file_rmap(folio, vma)
+
+
+def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:
+    """Uncount an entry that mapped a folio."""
+    atomic_dec(folio._mapcount)
+
+
+def folio_remove_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:
+    """Uncount an entry that mapped a folio.
+
+    Context: PTL held.
+    """
+    __folio_remove_rmap(folio, vma)
+
+
+def __rmap_walk_file(folio: Folio, mapping: address_space, pgoff_start: pgoff_t) -> u4:
+    """Visit the VMAs that map an offset of a file.
+
+    Differs: the tree is read once, under the lock that keeps it as it is.
+    """
+    cleaned: u4 = 0
+    i_mmap_lock_read(mapping)
+    tree = mapping.i_mmap
+    for vma in pool(vm_area_struct):
+        if tree & (1 << index_of(vma)) != 0:
+            address = vma_address(vma, pgoff_start)
+            if address != EFAULT_ADDRESS and not invalid_mkclean_vma(vma):
+                cleaned += page_mkclean_one(folio, vma, address)
+    i_mmap_unlock_read(mapping)
+    return cleaned
+
+
+def rmap_walk_file(folio: Folio) -> u4:
+    """Visit the VMAs that map a folio of a file.
+
+    Context: folio locked, which keeps its mapping.
+    """
+    lockdep_assert_held(folio.PG_locked)
+    if folio.mapping is None:
+        return 0
+    return __rmap_walk_file(folio, folio.mapping, folio.index)
+
+
+def rmap_walk(folio: Folio) -> u4:
+    """Visit the VMAs that map a folio."""
+    return rmap_walk_file(folio)

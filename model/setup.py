@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the initial state of a scenario is built, before any of its threads runs.
+
+Sizes that belong together: nr_Frame and nr_Folio are equal, folio i is in frame i; nr_Table and nr_ptdesc are equal;
+nr_pte_p is nr_Table · PTRS_PER_PTE; nr_pmd_p is nr_mm_struct · PTRS_PER_PMD, and PTRS_PER_PMD · PTRS_PER_PTE is NR_PAGES
+or more; nr_Disk is nr_address_space; nr_task_struct is NR_THREADS; nr_call_single_queue is NR_CPUS; nr_tlb_marks is
+NR_CPUS · NR_PAGES; GATHER_BATCHES is MAX_GATHER_BATCH_COUNT + 1, and GATHER_ENTRIES is GATHER_BATCHES ·
+MAX_GATHER_BATCH, where MAX_GATHER_BATCH is not below MMU_GATHER_BUNDLE.  A gather's batch is full one entry early.
+"""
+
+from asm.pgtable import pfn_pte
+from asm.pgtable_types import pgprot_t
+from hw.memory import Addr, CpuNr, Disk, Frame, Value
+from hw.x86 import PTRS_PER_PMD, PTRS_PER_PTE, Cpu, pmd_p, pmd_t, pte_p, tlb_entry
+from linux.fs import address_space
+from linux.mm import VM_WRITE
+from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
+from linux.sched import task_struct
+from linux.types import pgoff_t
+from mm.vma import vma_wants_writenotify
+from ptelab.lang import at, index_of, per_cpu, pool, u4
+
+
+def setup_mm(mm: mm_struct) -> None:
+    """An address space without VMAs."""
+    mm.pgd = at(pmd_p, index_of(mm) * PTRS_PER_PMD)
+
+
+def setup_cpu(cpu: CpuNr, mm: mm_struct) -> None:
+    """Let a CPU have an mm loaded.  A CPU that only kernel threads run on has none."""
+    per_cpu(Cpu, cpu).cr3 = mm.pgd
+    mm.cpu_bitmap = mm.cpu_bitmap | (1 << cpu)
+
+
+def setup_task(thread: u4, cpu: CpuNr, mm: mm_struct | None) -> None:
+    """Let a thread be a task of an mm, or a kernel thread without one."""
+    if mm is not None:
+        at(task_struct, thread).mm = mm
+
+
+def setup_file(mapping: address_space, stable_writes: bool) -> None:
+    """A file.  `stable_writes`: its pages must not change while they are written back."""
+    mapping.AS_STABLE_WRITES = stable_writes
+
+
+def setup_file_page(mapping: address_space, pgoff: pgoff_t, folio: Folio, value: Value) -> None:
+    """Put a folio into the page cache: read in, clean, and as the disk has it."""
+    mapping.i_pages[pgoff] = folio
+    folio.mapping = mapping
+    folio.index = pgoff
+    folio._refcount = 1
+    folio.PG_uptodate = True
+    at(Frame, index_of(folio)).data = value
+    at(Disk, index_of(mapping)).block[pgoff] = value
+
+
+def setup_vma(
+    vma: vm_area_struct, mm: mm_struct, start: Addr, nr: Addr, mapping: address_space | None, pgoff: pgoff_t,
+    vm_flags: vm_flags_t,
+) -> None:  # fmt: skip
+    """Map a range of a file."""
+    vma.vm_start = start
+    vma.vm_end = start + nr
+    vma.vm_mm = mm
+    vma.vm_flags = vm_flags
+    vma.vm_pgoff = pgoff
+    for addr in range(start, start + nr):
+        mm.mm_mt[addr] = vma
+    if mapping is not None:
+        vma.vm_file = mapping
+        mapping.i_mmap = mapping.i_mmap | (1 << index_of(vma))
+    vma.vm_page_prot = pgprot_t(rw=vm_flags & VM_WRITE != 0 and not vma_wants_writenotify(vma))
+
+
+def setup_table(mm: mm_struct, addr: Addr) -> u4:
+    """The PTE table for an address, a new one if there is none."""
+    slot = at(pmd_p, index_of(mm.pgd) + addr // PTRS_PER_PTE)
+    if slot.pmd.present:
+        return slot.pmd.pfn
+    for table in pool(ptdesc):
+        if not table.__page_refcount:
+            table.__page_refcount = True
+            slot.pmd = pmd_t(present=True, pfn=index_of(table))
+            return index_of(table)
+    assert False
+    return 0
+
+
+def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: bool) -> None:
+    """Map what the VMA's file has for an address.  A writable or dirty entry leaves the folio dirty, as its fault did."""
+    mapping = vma.vm_file
+    folio = mapping.i_pages[addr - vma.vm_start + vma.vm_pgoff]
+    assert folio is not None
+    table = setup_table(vma.vm_mm, addr)
+    entry = pfn_pte(index_of(folio), pgprot_t(rw=write))
+    at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = entry._replace(dirty=dirty, accessed=young)
+    folio._mapcount += 1
+    folio._refcount += 1
+    vma.vm_mm.rss_stat += 1
+    if write or dirty:
+        folio.PG_dirty = True
+
+
+def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, write: bool, dirty: bool) -> None:
+    """Let a CPU's TLB hold a translation."""
+    folio = vma.vm_file.i_pages[addr - vma.vm_start + vma.vm_pgoff]
+    per_cpu(Cpu, cpu).tlb[addr] = tlb_entry(valid=True, rw=write, dirty=dirty, pfn=index_of(folio))

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Calling a function on other CPUs by interrupt: what Linux has in kernel/smp.c, as far as a TLB flush needs it.
+
+Differs: the only function called is flush_tlb_func.  Differs: a CPU has one request slot for all senders instead of one
+per sender, so a sender waits for the request before it; only with two senders and two targets could it be elsewhere
+first.  Differs: taking a request, doing it and acknowledging it are one step: nobody else sees a CPU between them, and a
+later acknowledgement only makes the sender wait.
+"""
+
+from typing import NamedTuple
+
+from arch.x86.mm.tlb import flush_tlb_func
+from asm.irqflags import native_irq_disable, native_irq_enable
+from asm.tlbflush import flush_tlb_info
+from hw.memory import NR_CPUS, CpuNr
+from hw.x86 import Cpu
+from ptelab.lang import at, cpu_id, struct, this_cpu, try_cmpxchg, u8, wait_until, xchg
+
+
+class request(NamedTuple):
+    """A flush asked of a CPU: by whom (the CPU's number + 1, 0 for none), and of what."""
+
+    sender: CpuNr = 0
+    info: flush_tlb_info = flush_tlb_info()
+
+
+@struct
+class call_single_queue:
+    """The request that a CPU has not acknowledged yet."""
+
+    csd: request
+
+
+def on_each_cpu_mask(mask: u8, info: flush_tlb_info) -> None:
+    """Flush the CPUs of a mask: ask the others, flush here, wait until all have acknowledged."""
+    for cpu in range(NR_CPUS):
+        if mask & (1 << cpu) != 0 and cpu != cpu_id():
+            send_request(at(call_single_queue, cpu), info)
+    if mask & (1 << cpu_id()) != 0:
+        native_irq_disable()
+        flush_tlb_func(info)
+        native_irq_enable()
+    for cpu in range(NR_CPUS):
+        if mask & (1 << cpu) != 0 and cpu != cpu_id():
+            wait_until(at(call_single_queue, cpu).csd.sender != cpu_id() + 1)
+
+
+def send_request(queue: call_single_queue, info: flush_tlb_info) -> None:
+    """Put a request into the CPU's slot as soon as that is free, and interrupt the CPU."""
+    while not try_cmpxchg(queue.csd, request(), request(sender=cpu_id() + 1, info=info)):
+        wait_until(queue.csd.sender == 0)
+
+
+def interrupt() -> None:
+    """Take the requests to this CPU whenever its interrupts are enabled, for ever."""
+    while True:
+        wait_until(at(call_single_queue, cpu_id()).csd.sender != 0 and not this_cpu(Cpu).irqs_off)
+        interrupt_flush()
+
+
+def interrupt_flush() -> None:
+    """Do and acknowledge one request."""
+    taken = xchg(at(call_single_queue, cpu_id()).csd, request())
+    flush_tlb_func(taken.info)

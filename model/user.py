@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the columns of a litmus test may do: loads and stores, system calls, and what kernel threads do.
+
+Differs: this is the x86-64 profile's: it names its CPU and its fault entry.
+"""
+
+from arch.x86.mm.fault import exc_page_fault
+from fs import write_folio
+from hw.memory import Addr, Value
+from hw.x86 import load, store
+from linux.fs import address_space
+from linux.types import Errno, pgoff_t
+from mm.madvise import sys_madvise
+from mm.mmap import sys_munmap
+from ptelab.lang import u3
+
+
+def user_load(addr: Addr) -> tuple[Value, bool]:
+    """Load from an address until it succeeds or the task gets a signal: the value, and whether it was a signal."""
+    while True:
+        value, error = load(addr)
+        if error == 0:
+            return value, False
+        if exc_page_fault(error, addr):
+            return 0, True
+
+
+def user_store(addr: Addr, value: Value) -> bool:
+    """Store to an address until it succeeds or the task gets a signal; whether it was a signal."""
+    while True:
+        error = store(addr, value)
+        if error == 0:
+            return False
+        if exc_page_fault(error, addr):
+            return True
+
+
+def munmap(addr: Addr, len: Addr) -> Errno:
+    """munmap(2)."""
+    return sys_munmap(addr, len)
+
+
+def madvise(addr: Addr, len: Addr, advice: u3) -> Errno:
+    """madvise(2)."""
+    return sys_madvise(addr, len, advice)
+
+
+def writeback(mapping: address_space, index: pgoff_t) -> None:
+    """Write one page of a file back if it is dirty, and wait until it is on disk."""
+    write_folio(mapping, index)
