@@ -16,7 +16,7 @@ from ptelab.litmus.observe import atoms
 from ptelab.litmus.parse import parse
 from ptelab.litmus.resolve import Test, known, resolve
 from ptelab.scenario import Scenario, Thread
-from ptelab.source import Sources
+from ptelab.source import Sources, SourceError
 
 MODELLED = ("x86_64",)
 """The architectures that have a model."""
@@ -115,24 +115,29 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int) 
         "VALUE_MAX": generated.value_max,
         "FILE_PAGES": max((len(f.values) for f in test.files.values()), default=1),
     }
+    entries = test.bounds.get("PTRS_PER_PTE", params.get("PTRS_PER_PTE", 2))
+    pages = max((v.start + v.pages for v in test.vmas.values()), default=1)
+    params["PTRS_PER_PTE"] = entries
+    params["PTRS_PER_PMD"] = -(-pages // entries)
+    params["NR_PAGES"] = params["PTRS_PER_PMD"] * entries
+    params |= _pools(test, params, compiled.module)
     for name, value in test.bounds.items():
         if name not in params:
             pos = next(m.pos for m in test.litmus.metadata if m.key == "Bounds" and name in m.value)
             raise test.error(pos, f"the model has no bound '{name}'", known(sorted(params)))
         params[name] = value
-    entries = params.get("PTRS_PER_PTE", 2)
-    pages = max((v.start + v.pages for v in test.vmas.values()), default=1)
-    tables = -(-pages // entries)
-    params["PTRS_PER_PMD"] = tables
-    params["NR_PAGES"] = tables * entries
-    params |= _pools(test, params, compiled.module) | {n: v for n, v in test.bounds.items() if n.startswith("nr_")}
-    return params | test.bounds
+    if "GATHER_BATCHES" in params:
+        params["GATHER_BATCHES"] = params["MAX_GATHER_BATCH_COUNT"] + 1
+        params["GATHER_ENTRIES"] = params["GATHER_BATCHES"] * params["MAX_GATHER_BATCH"]
+    return params
 
 
 def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, int]:
     mms, files = len(test.mms), len(test.files)
     folios = sum(len(f.values) for f in test.files.values())
-    tables = mms * params["PTRS_PER_PMD"]
+    # Two faults that find no table bring one each, and only one is used.
+    users = [c.mm for c in test.columns if c.mm]
+    tables = sum(params["PTRS_PER_PMD"] + max(0, users.count(mm) - 1) for mm in test.mms)
     sizes = {
         "mm_struct": mms,
         "address_space": files,
@@ -142,11 +147,16 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "vm_area_struct": len(test.vmas),
         "Table": tables,
         "ptdesc": tables,
-        "pte_p": tables * params.get("PTRS_PER_PTE", 2),
-        "pmd_p": tables,
+        "pte_p": tables * params["PTRS_PER_PTE"],
+        "pmd_p": mms * params["PTRS_PER_PMD"],
         "task_struct": params["NR_THREADS"],
+        "call_single_queue": params["NR_CPUS"],
+        "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
+        "LitmusColumns": 1,
     }
     shared = [s.name for s in module.structs.values() if s.kind in ("shared", "ghost")]
+    if strangers := [name for name in shared if name not in sizes and f"nr_{name}" not in params | test.bounds]:
+        raise SourceError(f"the model's pool {strangers[0]} has no size; write Bounds=nr_{strangers[0]}:1 in the test")
     return {f"nr_{name}": max(1, sizes.get(name, 1)) for name in shared}
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -41,6 +42,7 @@ class Api:
             except SyntaxError as error:
                 raise SourceError(f"{text.name}:{error.lineno}:{error.offset}: {error.msg}") from error
             self._read(module, tree)
+        self._sources = sources
 
     def _read(self, module: str, tree: ast.Module) -> None:
         for node in tree.body:
@@ -62,13 +64,22 @@ class Api:
 
     def has(self, name: str) -> bool:
         """Whether the name can be imported."""
-        return name in self._where
+        return self._find(name) != ""
+
+    # The module to import a name from: what the three files know, else wherever in the kernel it is declared.
+    def _find(self, name: str) -> str:
+        if name not in self._where:
+            pattern = re.compile(rf"^(?:class {name}\b|def {name}\b|{name}\b[^=\n(]*=)", re.MULTILINE)
+            found = (t.path for t in self._sources.texts() if t.path.startswith("linux/") and pattern.search(t.text))
+            path = next(found, "").removesuffix(".py")
+            self._where[name] = re.sub(r"^linux/(?:arch/\w+/include/|include/)?", "", path).replace("/", ".")
+        return self._where[name]
 
     def imports(self, names: Iterable[str]) -> list[str]:
-        """The import lines for these names; those that the model does not have are left to the front end to refuse."""
+        """The import lines for these names; what the model lacks is left to the front end to refuse."""
         modules: dict[str, set[str]] = {}
         for name in names:
-            modules.setdefault(self._where.get(name, "linux.mm_types"), set()).add(name)
+            modules.setdefault(self._find(name) or "user", set()).add(name)
         return [f"from {module} import {', '.join(sorted(found))}" for module, found in sorted(modules.items())]
 
 

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: bad input is one line and exit 2, whatever is bad; good input is what the scripts of herd read."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ptelab import bundled
+from ptelab.cli import cli
+
+SMALL = "munmap+store_after"
+SMALL_FILE = bundled.directory("litmus") / f"{SMALL}.litmus"
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli, [str(w) for w in words])
+
+
+def small(tmp_path: Path, *changes: tuple[str, str]) -> Path:
+    """The small test with pieces of its text replaced."""
+    text = SMALL_FILE.read_text(encoding="utf-8")
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = tmp_path / "changed.litmus"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def is_one_line_and_exit_2(result: Result, *words: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("ptelab: ") and result.stderr.count("\n") == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+# --------------------------------------------------------------------------------------------- bad input
+
+
+def test_a_missing_file() -> None:
+    is_one_line_and_exit_2(run("check", "/nowhere/x.litmus"), "/nowhere/x.litmus")
+
+
+def test_an_empty_directory(tmp_path: Path) -> None:
+    is_one_line_and_exit_2(run("check", tmp_path), str(tmp_path), "no litmus file")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.litmus"
+    path.write_bytes(b"MM x\n\xff\xfe{}\n")
+    is_one_line_and_exit_2(run("check", path), "UTF-8")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("MM ", "C ", [":1:1:", "MM NAME"]),
+        ("Result: Always", "Result: Perhaps", [":3:4:", "Never, Sometimes, Always"]),
+        ("Arch=", "Arhc=", ["Arch, Reach, Patch or Bounds"]),
+        ("Arch=x86_64", "Arch=mips", ["mips", "x86_64, arm64 or s390"]),
+        ("Arch=", "Reach=no_such_situation\nArch=", ["no_such_situation", "store_faults"]),
+        ("Arch=", "Bounds=NO_SUCH:1\nArch=", ["NO_SUCH", "NR_PAGES"]),
+        ("Arch=", "Bounds=NR_PAGES\nArch=", ["NR_PAGES", "NAME:NUMBER"]),
+        ("mm:m,", "mm:q,", ["'q'", "mm:m"]),
+        ("munmap(x", "mumnap(x", ["mumnap", "munmap(addr, len)"]),
+        ("munmap(x, PAGE_SIZE)", "munmap(x)", ["munmap takes 2"]),
+        ("munmap(x, PAGE_SIZE)", "munmap(x, 17)", ["PAGE_SIZE"]),
+        ("WRITE_ONCE(*x, 2);", "while (1) ;", ["while"]),
+        ("WRITE_ONCE(*x, 2);", "*x = 2;", ["WRITE_ONCE"]),
+        ("WRITE_ONCE(*x, 2);", "WRITE_ONCE(*x, 2)", ["';'"]),
+        ("fault(P0,x)", "fault(P4,x)", ["P4"]),
+        ("fault(P0,x)", "flag no_such_flag", ["no_such_flag", "lost_write"]),
+        ("f[0]=1 ", "f[3]=1 ", ["f has 1 page"]),
+        ("rss(m)=0)", "rss(m)=0", ["')'"]),
+    ],
+)
+def test_a_malformed_litmus_file_is_located(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    path = small(tmp_path, (old, new))
+    is_one_line_and_exit_2(run("check", path), f"{path}:", *words)
+
+
+def test_an_unknown_architecture() -> None:
+    is_one_line_and_exit_2(run("check", "--arch", "vax", SMALL), "vax", "x86_64")
+
+
+def test_an_architecture_without_a_model_is_skipped_with_the_reason() -> None:
+    for arch in ("arm64", "s390"):
+        result = run("check", "--arch", arch, SMALL)
+        assert result.exit_code == 4
+        assert f"{arch} has no model yet" in result.stdout
+
+
+def test_an_unknown_patch_names_the_known_ones() -> None:
+    is_one_line_and_exit_2(run("check", "--patch", "123456789abc", SMALL), "123456789abc", "5df397dec7c4")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("nothing of a diff\n", ["no unified diff"]),
+        ("--- a/linux/mm/rmap.py\n+++ b/linux/mm/rmap.py\n@@ -1,1 +1,1 @@\n-no such line\n+another\n", ["does not apply"]),
+        ("--- a/linux/mm/none.py\n+++ b/linux/mm/none.py\n@@ -1,1 +1,1 @@\n-x\n+y\n", ["none.py"]),
+        ("--- a/user.py\n+++ b/user.py\n@@ -1,1 +1,2 @@\n # SPDX-License-Identifier: GPL-2.0-only\n+class (:\n", ["user.py:2"]),
+    ],
+)
+def test_a_patch_that_does_not_apply(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "x.patch"
+    path.write_text(text, encoding="utf-8")
+    is_one_line_and_exit_2(run("check", "--patch", path, SMALL), *words)
+
+
+def test_a_construct_outside_the_dialect(tmp_path: Path) -> None:
+    path = tmp_path / "x.patch"
+    spdx = "# SPDX-License-Identifier: GPL-2.0-only"
+    path.write_text(f"--- a/fs.py\n+++ b/fs.py\n@@ -1,1 +1,2 @@\n {spdx}\n+import os\n", encoding="utf-8")
+    is_one_line_and_exit_2(run("check", "--patch", path, SMALL), "fs.py:2:1", "write ")
+
+
+def test_a_missing_model() -> None:
+    is_one_line_and_exit_2(run("check", "--model", "/nowhere", SMALL), "/nowhere")
+
+
+def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
+    is_one_line_and_exit_2(run("check", "--model", tmp_path, SMALL), str(tmp_path))
+
+
+def test_an_unwritable_trace(tmp_path: Path) -> None:
+    for path in ("/nowhere/trace.txt", tmp_path):
+        is_one_line_and_exit_2(run("check", "--trace", path, SMALL), str(path))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["check", "--memory", "lots"],
+        ["check", "--time", "-1"],
+        ["check", "--threads", "0"],
+        ["check", "--engine", "steam"],
+        ["check", "--no-such-option"],
+        ["no-such-command"],
+        ["replay", SMALL],
+        ["replay", SMALL, "nonsense"],
+        ["replay", SMALL, "9*3"],
+        ["show", "no_such_function"],
+    ],
+)
+def test_bad_arguments(words: list[str]) -> None:
+    is_one_line_and_exit_2(run(*words))
+
+
+# -------------------------------------------------------------------------------------------------- good
+
+
+def test_the_output_has_the_lines_that_the_scripts_of_herd_read() -> None:
+    result = run("check", SMALL)
+    assert result.exit_code == 0, result.output
+    assert re.search(rf"^Test {re.escape(SMALL)} Allowed$", result.stdout, re.MULTILINE)
+    for line in (r"States 1", r"Ok", r"Witnesses", r"Positive: 1 Negative: 0", r"Condition exists \(.*\)"):
+        assert re.search(f"^{line}$", result.stdout, re.MULTILINE), line
+    assert re.search(rf"^Observation {re.escape(SMALL)} Always 1 0$", result.stdout, re.MULTILINE)
+    assert re.search(rf"^Time {re.escape(SMALL)} \d+\.\d\d$", result.stdout, re.MULTILINE)
+
+
+def test_json_is_one_object_a_test() -> None:
+    result = run("check", "--json", SMALL, "readonly_store")
+    assert result.exit_code == 0, result.output
+    objects = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [o["test"] for o in objects] == [SMALL, "readonly_store"]
+    wanted = "test arch patches result expected ok flags outcomes states transitions depth seconds complete bounds reached choices"
+    assert set(wanted.split()) <= set(objects[0])
+    assert objects[0]["result"] == objects[0]["expected"] == "Always" and objects[0]["ok"] and objects[0]["complete"]
+
+
+def test_a_result_that_is_not_as_expected_exits_1_and_can_be_replayed(tmp_path: Path) -> None:
+    path = small(tmp_path, ("Result: Always", "Result: Never"))
+    result = run("check", path)
+    assert result.exit_code == 1
+    assert "!!! result Always, expected Never" in result.stdout
+    replay = re.search(r"^Replay: ptelab replay \S+ (\S+)$", result.stdout, re.MULTILINE)
+    assert replay, result.stdout
+    replayed = run("replay", path, replay[1].strip("'"))
+    assert replayed.exit_code == 0, replayed.output
+    assert "P0" in replayed.stdout and "Outcome" in replayed.stdout
+
+
+def test_a_situation_that_is_not_reached_makes_a_test_fail(tmp_path: Path) -> None:
+    result = run("check", small(tmp_path, ("Arch=", "Reach=page_table_install_lost\nArch=")))
+    assert result.exit_code == 1
+    assert "situation page_table_install_lost is not reached" in result.stdout
+
+
+def test_a_filter_that_leaves_nothing_makes_a_test_fail(tmp_path: Path) -> None:
+    result = run("check", small(tmp_path, ("exists (", "filter (f[0]=7)\nexists (")))
+    assert result.exit_code == 1
+    assert "the filter leaves no outcome" in result.stdout
+
+
+@pytest.mark.parametrize("engine", ["native", "machine"])
+def test_a_limit_is_never_a_never(engine: str) -> None:
+    result = run("check", "--json", "--engine", engine, "--memory", "1K", "--time", "0.001", "store+writeback")
+    assert result.exit_code == 3, result.output
+    found = json.loads(result.stdout)
+    assert found["result"] == "Unknown" and not found["complete"] and not found["ok"]
+
+
+def test_traces_are_written_as_text_and_as_json(tmp_path: Path) -> None:
+    assert run("check", "--trace", tmp_path / "t.txt", SMALL).exit_code == 0
+    assert "P0" in (tmp_path / "t.txt").read_text(encoding="utf-8")
+    assert run("check", "--trace", tmp_path / "t.json", SMALL).exit_code == 0
+    trace = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    assert trace["test"] == SMALL and trace["steps"]
+
+
+def test_a_copy_of_the_model_can_be_used(tmp_path: Path) -> None:
+    import shutil
+
+    from ptelab.source import bundled_model
+
+    shutil.copytree(bundled_model(), tmp_path / "copy")
+    assert run("check", "--model", tmp_path / "copy", SMALL).exit_code == 0
+
+
+def test_show_prints_source_and_ir() -> None:
+    result = run("show", "folio_mkclean")
+    assert result.exit_code == 0, result.output
+    assert "def folio_mkclean(folio: Folio)" in result.stdout and "rmap.py:" in result.stdout
+
+
+def test_list_shows_every_test_as_a_question_and_every_patch() -> None:
+    result = run("list")
+    assert result.exit_code == 0
+    for path in bundled.litmus_files([]):
+        assert path.stem in result.stdout
+    for patch in bundled.patches().values():
+        assert patch.id in result.stdout and patch.subject[:30] in result.stdout
+
+
+def test_the_command_is_also_a_module() -> None:
+    found = subprocess.run([sys.executable, "-m", "ptelab", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("ptelab, version ")
