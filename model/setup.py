@@ -64,7 +64,7 @@ def setup_vma(
     vma.vm_mm = mm
     vma.vm_flags = vm_flags
     vma.vm_pgoff = pgoff
-    for addr in range(start, start + nr):
+    for addr in range(start, vma.vm_end):
         mm.mm_mt[addr] = vma
     if mapping is not None:
         vma.vm_file = mapping

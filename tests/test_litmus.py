@@ -146,7 +146,8 @@ def test_every_part_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line"), [("if (r0", "while (r0", 24), ("WRITE_ONCE(*(", "WRITE_ONCE(*", 25), ("\nexists", "\nexist", 36)]
+    ("old", "new", "line"),
+    [("if (r0", "while (r0", 24), ("WRITE_ONCE(*(", "WRITE_ONCE(*", 25), ("\nexists", "\nexist", 35)],
 )
 def test_places_in_a_file_survive_the_blanking_of_comments(old: str, new: str, line: int) -> None:
     with pytest.raises(syntax.LitmusError, match=rf"^x\.litmus:{line}:"):

@@ -121,7 +121,7 @@ def write_memory(addr: Addr, frame: Frame, value: Value) -> None:
 
 def walk(addr: Addr, write: bool, entry: tlb_entry) -> u3:
     """Take one step of the walk that an access needs: an error code, or 0 when the access has to be tried again."""
-    index = addr // PTRS_PER_PTE
+    index: Addr = addr // PTRS_PER_PTE
     upper = this_cpu(Cpu).psc[index]
     if write and entry.valid and not entry.rw:
         return page_fault(addr, PF_USER | PF_WRITE | PF_PROT)

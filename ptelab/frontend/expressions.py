@@ -327,7 +327,18 @@ def arithmetic(f: Frame, node: ast.AST, op: str, a: Value, b: Value) -> Value:
         )
     if op in ("//", "%") and b.expr == fold.ZERO:
         raise f.refuse(node, f"“{op}” by zero", "a divisor above zero")
-    return Value(INT, (fold.binary(op, a.expr, b.expr),))
+    return Value(Int(_bound(op, a, b)), (fold.binary(op, a.expr, b.expr),))
+
+
+def _bound(op: str, a: Value, b: Value) -> int | str | None:
+    """What the result of arithmetic cannot exceed whatever the values are; None when they decide."""
+    bound = a.type.bound if isinstance(a.type, Int) else 1
+    number = b.expr.value if isinstance(b.expr, ir.Const) else None
+    if op == "%":
+        return b.expr.name if isinstance(b.expr, ir.Param) else number and number - 1
+    if op == "&" and number is not None and number >= 0:
+        return min(bound, number) if isinstance(bound, int) else number
+    return bound if op in ("//", ">>", "&") else None
 
 
 def _unary(f: Frame, node: ast.expr, into: Dest | None) -> Value:
@@ -343,6 +354,8 @@ def _unary(f: Frame, node: ast.expr, into: Dest | None) -> Value:
 
 def _compare(f: Frame, node: ast.expr, into: Dest | None) -> Value:
     assert isinstance(node, ast.Compare)
+    if any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+        raise f.refuse(node, f"“{ast.unparse(node)}”", "a loop that compares with ==")
     left = value(f, node.left)
     if len(node.ops) == 1:
         return Value(BOOL, (_compare_one(f, node, left, node.ops[0], value(f, node.comparators[0])),))
@@ -374,9 +387,7 @@ def _compare_one(f: Frame, node: ast.Compare, a: Value, op: ast.cmpop, b: Value)
         if not isinstance(b.type, Nothing) or not isinstance(a.type, Ptr | Nothing):
             raise f.refuse(node, "“is” with something other than a handle and None", "== or !=")
         return fold.binary("==" if isinstance(op, ast.Is) else "!=", a.expr, fold.ZERO)
-    word = _COMPARE.get(type(op))
-    if word is None:
-        raise f.refuse(node, f"“{ast.unparse(node)}”", "a loop that compares with ==")
+    word = _COMPARE[type(op)]
     if isinstance(a.type, Int | Bool) and isinstance(b.type, Int | Bool):
         return fold.binary(word, a.expr, b.expr)
     if not (accepts(a.type, b.type) or accepts(b.type, a.type)) or not isinstance(a.type, Ptr | Rec | Nothing):

@@ -14,7 +14,7 @@ from ptelab.frontend.cfg import Fork, Goto, Label
 from ptelab.frontend.declarations import FieldDecl, File, FunctionDecl, StructDecl
 from ptelab.frontend.errors import DialectError, refuse
 from ptelab.frontend.program import Program
-from ptelab.frontend.types import Bool, Int, Ptr, Rec, Ty, Value, accepts, describe, scalars
+from ptelab.frontend.types import Bool, Int, Ptr, Rec, Tup, Ty, Value, accepts, describe, scalars
 
 X = TypeVar("X")
 
@@ -182,6 +182,8 @@ class Frame:
                     node, f"“{name}” was {describe(known.type)} of another type before", "a second variable"
                 )
             return known
+        if isinstance(ty, Tup):
+            raise self.refuse(node, f"several values for “{name}”", f"as many variables, “{name}, … =”")
         if not isinstance(ty, Bool | Int | Ptr | Rec):
             raise self.refuse(node, f"a variable that is {describe(ty)}", "the type of its value after a colon")
         if isinstance(ty, Int) and ty.bound is None:

@@ -249,7 +249,7 @@ def _for_range(f: Frame, node: ast.For, name: str, call: ast.Call) -> None:
         raise f.refuse(node, f"“{name}” as a loop variable, which is {describe(known.type)}", "a second variable")
     end = stop.expr
     changed = expressions.assigned_in(node.body)
-    if any(variable.partition(".")[0] in changed | {name} or variable[0] == "%" for variable in fold.variables(end)):
+    if any(variable.partition(".")[0] in changed | {name} for variable in fold.variables(end)):
         kind = ir.Type("int", _bound_or_refuse(f, call, stop))
         saved = f.temp(kind)
         f.emit(node, ir.Assign(f.file.at(node), saved, end))
@@ -341,10 +341,23 @@ def _return(f: Frame, node: ast.stmt) -> None:
         for ty, element in zip(result.items, node.value.elts, strict=True):
             gathered += expressions.fitting(ty, expressions.value_of(f, element, ty, "this result"))
         parts = tuple(gathered)
+    elif isinstance(node.value, ast.IfExp):
+        _return_either(f, node, node.value)
+        return
     else:
         parts = _returned(f, node.value, result)
     f.on_return(node, parts)
     f.leave(ir.Return(f.file.at(node), parts))
+
+
+def _return_either(f: Frame, node: ast.Return, value: ast.IfExp) -> None:
+    """`return a if c else b` is an if with two returns, which needs no variable for the result."""
+    then, orelse = Label(), Label()
+    with f.statement():
+        expressions.branch(f, value.test, then, orelse)
+    for label, side in ((then, value.body), (orelse, value.orelse)):
+        f.start(label)
+        _return(f, ast.copy_location(ast.Return(side), side))
 
 
 def _returned(f: Frame, node: ast.expr, result: Ty) -> tuple[ir.Expr, ...]:

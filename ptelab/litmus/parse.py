@@ -18,6 +18,7 @@ from ptelab.litmus import syntax
 from ptelab.litmus.syntax import LitmusError, Pos
 from ptelab.litmus.transform import ToSyntax
 
+_FORBIDDEN = ("for", "while", "do", "goto", "switch", "return", "case", "break", "continue")
 _PROCESS = re.compile(r"P\d+\s*\(")
 _SHOWN = {
     "$END": "the end of the file", "METADATA": "KEY=VALUE", "INT": "a number", "NAME": "a name", "LPAR": "'('",
@@ -124,10 +125,12 @@ class _Blanker:
 @cache
 def _grammar() -> lark.Lark:
     def forbid(token: lark.Token) -> lark.Token:
-        raise _Forbidden(token)
+        if token in _FORBIDDEN:
+            raise _Forbidden(token)
+        return token
 
     text = files("ptelab.litmus").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return lark.Lark(text, parser="lalr", propagate_positions=True, lexer_callbacks={"FORBIDDEN": forbid},
+    return lark.Lark(text, parser="lalr", propagate_positions=True, lexer_callbacks={"NAME": forbid},
                      maybe_placeholders=True)  # fmt: skip
 
 

@@ -331,7 +331,8 @@ def finish_mkwrite_fault(vmf: vm_fault, folio: Folio) -> vm_fault_t:
     Context: folio locked.
     """
     assert vmf.vma.vm_flags & VM_SHARED != 0
-    pte, vmf.ptl = pte_offset_map_lock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    pte, ptl = pte_offset_map_lock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    vmf.ptl = ptl
     if pte is None:
         return VM_FAULT_NOPAGE
     vmf.pte = pte
@@ -436,7 +437,8 @@ def finish_fault(vmf: vm_fault) -> vm_fault_t:
                 vmf.prealloc_pte = None
         elif pte_alloc(vma.vm_mm, vmf.pmd):
             return VM_FAULT_OOM
-    pte, vmf.ptl = pte_offset_map_lock(vma.vm_mm, vmf.pmd, addr)
+    pte, ptl = pte_offset_map_lock(vma.vm_mm, vmf.pmd, addr)
+    vmf.ptl = ptl
     if pte is None:
         return VM_FAULT_NOPAGE
     vmf.pte = pte
@@ -522,7 +524,8 @@ def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
     """
     if pmd_none(pmdp_get(vmf.pmd)):
         return do_pte_missing(vmf)
-    pte, pmdval, vmf.ptl = pte_offset_map_rw_nolock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    pte, pmdval, ptl = pte_offset_map_rw_nolock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    vmf.ptl = ptl
     if pte is None:
         return 0
     vmf.pte = pte

@@ -67,5 +67,5 @@ def pte_sw_mkyoung(pte: pte_t) -> pte_t:
 
 def pmd_addr_end(addr: Addr, end: Addr) -> Addr:
     """Where the PTE table of an address ends, or the range."""
-    boundary = addr - addr % PMD_SIZE + PMD_SIZE
+    boundary: Addr = addr - addr % PMD_SIZE + PMD_SIZE
     return boundary if boundary < end else end

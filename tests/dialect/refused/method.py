@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-only
+@struct
+class Page:
+    refs: u4
+
+    def get(self) -> u4:
+        return self.refs

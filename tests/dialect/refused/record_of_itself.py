@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: GPL-2.0-only
+class pte_t(NamedTuple):
+    pte: pte_t = None

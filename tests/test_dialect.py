@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The front end must neither change the meaning of a construct nor let a wrong one pass without a located message."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ptelab import frontend, irtext, lang
+from ptelab.frontend.declarations import WORDS
+from ptelab.source import Sources
+
+ROOT = Path(__file__).parents[1]
+CASES = ROOT / "tests" / "dialect"
+ACCEPTED = sorted((CASES / "accepted").glob("*.py"))
+REFUSED = sorted((CASES / "refused").glob("*.py"))
+EXAMPLES = re.findall(
+    r"^```python(?: (refused))?\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?",
+    (ROOT / "docs" / "dialect.md").read_text(encoding="utf-8"),
+    re.MULTILINE | re.DOTALL,
+)
+# Examples need not repeat what every file starts with.
+Golden = Callable[[Path, str], None]
+PRELUDE = """from enum import IntEnum
+from typing import Annotated, NamedTuple, TypeAlias
+from ptelab.lang import {words}
+"""
+
+
+
+@pytest.fixture
+def golden(update: bool) -> Golden:
+    """Compare a text with a golden file, or rewrite the file when asked to."""
+
+    def compare(path: Path, text: str) -> None:
+        if update:
+            path.write_text(text, encoding="utf-8")
+        assert text == path.read_text(encoding="utf-8"), f"{path} differs; see with pytest --update and git diff"
+
+    return compare
+
+
+def compile_text(text: str, path: str = "case.py") -> str:
+    """Compile all functions of a text that stands alone, as the file at `path` in a model; give the IR as text."""
+    sources = Sources("x86_64", model=Path("/nonexistent"), overlay={path: text})
+    return irtext.module(frontend.compile_all(sources).module)
+
+
+def room(text: str) -> str:
+    """The path that a case wants to have in the model: a comment `# path: …`."""
+    found = re.search(r"^# path: (\S+)$", text, re.MULTILINE)
+    return found.group(1) if found else "case.py"
+
+
+def with_prelude(text: str) -> str:
+    """The text after imports of every word that it uses and does not declare."""
+    used = sorted(word for word in WORDS if re.search(rf"\b{word}\b", text))
+    return PRELUDE.format(words=", ".join(used or ["struct"])) + text
+
+
+@pytest.mark.parametrize("case", ACCEPTED, ids=lambda p: p.stem)
+def test_accepted(case: Path, golden: Golden) -> None:
+    """No construct may be lowered differently than before without somebody looking at it."""
+    text = case.read_text(encoding="utf-8")
+    golden(case.with_suffix(".ir"), compile_text(text, room(text)))
+
+
+@pytest.mark.parametrize("case", REFUSED, ids=lambda p: p.stem)
+def test_refused(case: Path, golden: Golden) -> None:
+    """Nothing outside the dialect may pass, and no message may lack its place or what to write instead."""
+    text = case.read_text(encoding="utf-8")
+    with pytest.raises(frontend.DialectError) as caught:
+        compile_text(with_prelude(text), room(text))
+    lines = PRELUDE.count("\n")
+    error = caught.value
+    assert error.file == room(text)
+    place = f"{error.line - lines}:{error.column}"  # as in the case itself
+    golden(case.with_suffix(".err"), f"{place}: {error.what}; write {error.instead} instead\n")
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda e: e[1].strip().split("\n")[0][:40])
+def test_documentation(example: tuple[str, str, str]) -> None:
+    """The documentation may show nothing that the front end refuses, and no refusal that it does not make so."""
+    refused, text, message = example
+    if not refused:
+        compile_text(with_prelude(text), room(text))
+        return
+    with pytest.raises(frontend.DialectError) as caught:
+        compile_text(with_prelude(text), room(text))
+    assert f"{caught.value.what}; write {caught.value.instead} instead" == message.strip()
+
+
+def test_words() -> None:
+    """No word may exist for editors only, or for the front end only."""
+    tree = ast.parse(inspect.getsource(lang))
+    functions = {n.name for n in tree.body if isinstance(n, ast.FunctionDef | ast.ClassDef)}
+    names = {t.id for n in tree.body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    assert {n for n in functions | names if not n.startswith("_")} - {"T", "F", "Bits"} == WORDS
+
+
+def test_documentation_names_every_word() -> None:
+    """No word may be missing from the documentation."""
+    text = (ROOT / "docs" / "dialect.md").read_text(encoding="utf-8")
+    assert [word for word in sorted(WORDS) if not re.search(rf"\b{word}\b", text)] == []
+
+
+def test_words_never_run() -> None:
+    """Model sources must not seem to work when somebody executes them."""
+    for name in sorted(WORDS):
+        function = getattr(lang, name)
+        if inspect.isfunction(function):
+            kinds = inspect.signature(function).parameters.values()
+            needed = sum(p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD for p in kinds)
+            with pytest.raises(RuntimeError):
+                function(*[0] * needed)

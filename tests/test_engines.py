@@ -1,0 +1,207 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The two engines, and every reduction on and off, on small random programs."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ptelab import ir
+from ptelab.exploration import Exploration, format_choices, parse_choices
+from ptelab.ir import At, Bin, Block, Branch, Const, Field, Jump, Place, Return, Self, Struct, Type, Var
+from ptelab.machine import Machine
+from ptelab.native.engine import Engine
+from ptelab.reduce import REDUCTIONS
+from ptelab.scenario import Scenario, Thread
+from ptelab.search import explore
+from ptelab.trace import record
+
+AT = At("random.py", 1)
+U2, U3, BOOL = Type("int", 3), Type("int", 7), Type("bool")
+HANDLE, STACK = Type("ptr", struct="G"), Type("ptr", struct="S")
+VARS = {"a": U3, "b": U3, "p": BOOL, "q": U2, "h": HANDLE, "s": STACK}
+STRUCTS = {
+    "G": Struct("G", "shared", (
+        Field("x", (("", U3),)), Field("y", (("", U3),)), Field("fixed", (("", U2),)),
+        Field("pte", (("present", BOOL), ("pfn", U2)), count=2),
+        Field("lock", (("", U3),), lock="spinlock"), Field("seen", (("", BOOL),), ghost=True),
+    ), AT),
+    "M": Struct("M", "shared", (Field("rw", (("", U3),), lock="rwsem"), Field("z", (("", U3),))), AT),
+    "C": Struct("C", "cpu", (Field("t", (("", U2),)),), AT),
+    "S": Struct("S", "stack", (Field("v", (("", U3),), count=3),), AT),
+}  # fmt: skip
+OWN = Place("C", "t", Bin("+", Self("cpu"), Const(1)))
+ONE = Const(1)
+
+
+def g(member: str, index: ir.Expr | None = None, handle: ir.Expr = ONE) -> Place:
+    return Place("G", member, handle, index)
+
+
+def m(member: str) -> Place:
+    return Place("M", member, ONE)
+
+
+small = st.integers(0, 3).map(Const)
+values = st.one_of(small, st.sampled_from([Var("a"), Var("b"), Var("q")]))
+bits = st.one_of(st.sampled_from([Const(0), ONE]), st.just(Var("p")))
+sums = st.builds(lambda a, b: Bin("&", Bin("+", a, b), Const(7)), values, values)
+handles = st.sampled_from([ONE, ONE, Const(2), Var("h")])
+slots = st.builds(lambda b, h: g("pte", b, h), bits, handles)
+words = st.one_of(
+    st.builds(lambda f, h: g(f, None, h), st.sampled_from(["x", "y"]), handles),
+    st.just(m("z")),
+)
+
+plain = st.one_of(
+    st.builds(lambda d, v: ir.Assign(AT, d, v), st.sampled_from(["a", "b"]), sums),
+    st.builds(lambda v: ir.Assign(AT, "h", v), st.sampled_from([ONE, Const(2), Const(1)])),
+    st.builds(lambda p: ir.Load(AT, ("a",), p), words),
+    st.builds(lambda: ir.Load(AT, ("q",), g("fixed"))),
+    st.builds(lambda p, v: ir.Store(AT, p, (v,)), words, sums),
+    st.builds(lambda p: ir.Load(AT, ("p", "q"), p), slots),
+    st.builds(lambda p, b, v: ir.Store(AT, p, (b, Bin("&", v, Const(3)))), slots, bits, values),
+    st.builds(lambda p, v: ir.Atomic(AT, "add", ("b",), p, (v,)), words, small),
+    st.builds(lambda p, v: ir.Atomic(AT, "or", (), p, (v,)), words, small),
+    st.builds(lambda p, v: ir.Atomic(AT, "andnot", ("a",), p, (v,)), words, small),
+    st.builds(lambda p, b: ir.Atomic(AT, "xchg", ("p", "q"), p, (b, ONE)), slots, bits),
+    st.builds(
+        lambda p, b: ir.Atomic(AT, "cmpxchg", ("p", "q"), p, (Var("p"), Var("q"), b, Const(2))), slots, bits
+    ),
+    st.builds(lambda n: ir.Choose(AT, "a", n), st.sampled_from([ONE, Const(2), Const(3)])),
+    st.builds(lambda v: ir.Store(AT, OWN, (Bin("&", v, Const(3)),)), values),
+    st.builds(lambda: ir.Load(AT, ("q",), OWN)),
+    st.builds(lambda i, v: ir.Store(AT, Place("S", "v", Var("s"), i), (v,)), bits, values),
+    st.builds(lambda i: ir.Load(AT, ("b",), Place("S", "v", Var("s"), i)), bits),
+    st.builds(lambda: ir.Lock(AT, "spin_trylock", "p", g("lock"))),
+    st.builds(lambda: ir.Lock(AT, "down_read_trylock", "p", m("rw"))),
+    st.builds(lambda p, v: ir.Wait(AT, (ir.Load(AT, ("q",), OWN),), ("b",), p, Bin("<=", Var("b"), Const(6))), words, small),
+    st.builds(lambda: ir.Reach(AT, "here")),
+    st.builds(lambda v: ir.Call(AT, ("b",), "helper", (v,)), values),
+    st.builds(lambda: ir.Call(AT, (), "watch", ())),
+)  # fmt: skip
+
+
+@st.composite
+def stmts(draw: st.DrawFn) -> list[ir.Stmt]:
+    """A run of statements, sometimes under a lock."""
+    body: list[ir.Stmt] = draw(st.lists(plain, min_size=1, max_size=3))
+    match draw(st.integers(0, 3)):
+        case 0:
+            asserted: list[ir.Stmt] = [ir.AssertHeld(AT, g("lock"), "held")]
+            body = [ir.Lock(AT, "spin_lock", None, g("lock")), *body, *asserted, ir.Lock(AT, "spin_unlock", None, g("lock"))]
+        case 1:
+            body = [ir.Lock(AT, "down_write", None, m("rw")), *body, ir.Lock(AT, "up_write", None, m("rw"))]
+        case 2:
+            body = [ir.Lock(AT, "down_read", None, m("rw")), *body, ir.Lock(AT, "up_read", None, m("rw"))]
+    return body
+
+
+def function(name: str, params: tuple[str, ...], results: tuple[Type, ...], blocks: list[Block], ghost: bool = False) -> ir.Function:
+    return ir.Function(name, params, results, dict(VARS), blocks, ghost, AT)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    """Two or three programs, perhaps a daemon, over a few members."""
+    module = ir.Module(dict(STRUCTS))
+    no_calls = st.lists(plain.filter(lambda s: not isinstance(s, ir.Call) and "s" not in map(str, ())), max_size=2)
+    helper = [s for s in draw(no_calls) if not any(p.struct == "S" for p in ir.places(s))]
+    module.functions["helper"] = function("helper", ("a",), (U3,), [Block(helper, Return(AT, (Var("a"),)))])
+    watch: list[ir.Stmt] = [
+        ir.Load(AT, ("a",), g("x")), ir.Load(AT, ("b",), m("z")),
+        ir.Store(AT, g("seen"), (Bin(">", Var("a"), Var("b")),)),
+    ]  # fmt: skip
+    flagged: list[ir.Stmt] = [ir.Flag(AT, "invariant", (("a", U3, Var("a")),))]
+    module.functions["watch"] = function("watch", (), (), [
+        Block(watch, Branch(AT, Bin("==", Bin("+", Var("a"), Var("b")), Const(9)), 1, 2)),
+        Block(flagged, Jump(AT, 2)), Block([], Return(AT, ())),
+    ], True)  # fmt: skip
+    count = draw(st.integers(2, 3))
+    threads = []
+    for n in range(count):
+        cond = Bin(draw(st.sampled_from(["<", "==", ">="])), draw(values), draw(small))
+        made: list[ir.Stmt] = [ir.New(AT, "s", "S"), ir.Assign(AT, "h", ONE)]
+        back = draw(st.booleans())
+        first, second = draw(stmts()), (draw(stmts()) if count == 2 else [])
+        loop = Branch(AT, cond, 1, 2) if back else Branch(AT, cond, 2, 3)
+        module.functions[f"P{n}"] = function(f"P{n}", (), (), [
+            Block(made, Jump(AT, 1)), Block(first, loop), Block(second, Jump(AT, 3)), Block([], Return(AT, ())),
+        ])  # fmt: skip
+        threads.append(Thread(f"P{n}", f"P{n}", n))
+    if draw(st.booleans()):
+        body: list[ir.Stmt] = [ir.Choose(AT, "a", Const(2)), *draw(st.lists(plain, max_size=1))]
+        body = [s for s in body if not any(p.struct == "S" for p in ir.places(s))]
+        module.functions["D"] = function("D", (), (), [Block([], Jump(AT, 1)), Block(body, Jump(AT, 1))])
+        threads.append(Thread("D", "D", 0, daemon=True))
+    module.functions["setup"] = function("setup", (), (), [
+        Block([ir.Store(AT, g("fixed"), (Const(2),)), ir.Store(AT, m("z"), (ONE,))], Return(AT, ()))
+    ])  # fmt: skip
+    module.functions["final"] = function("final", (), (U3, U3, U2), [
+        Block([ir.Load(AT, ("a",), g("x")), ir.Load(AT, ("b",), m("z")), ir.Load(AT, ("p", "q"), g("pte", Const(0)))],
+              Return(AT, (Var("a"), Var("b"), Var("q"))))
+    ], True)  # fmt: skip
+    params = {"nr_G": 2, "nr_M": 1, "NR_CPUS": count, "NR_THREADS": len(threads)}
+    return Scenario("random", module, params, tuple(threads))
+
+
+STATES_MAX = 3000
+random_programs = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+
+
+def with_reductions(scenario: Scenario, names: frozenset[str]) -> Machine:
+    scenario.reductions = names
+    return Machine(scenario)
+
+
+def lengths(found: Exploration) -> tuple[object, ...]:
+    """All that must be equal, with the lengths of the runs (which run is shown may differ)."""
+    outcomes = {outcome: len(run) for outcome, run in found.outcomes.items()}
+    flags = {flag: len(run) for flag, run in found.flags.items()}
+    return found.states, found.transitions, found.depth, outcomes, flags, found.reached
+
+
+@random_programs
+@given(scenarios(), st.sets(st.sampled_from(sorted(REDUCTIONS))), st.sampled_from([1, 2]))
+def test_engines_agree(scenario: Scenario, names: set[str], threads: int) -> None:
+    """The native engine must not differ from the reference machine in any state, count, outcome or flag."""
+    reference = explore(with_reductions(scenario, frozenset(names)), states_max=STATES_MAX)
+    if reference.complete:
+        native = Engine(with_reductions(scenario, frozenset(names)), threads, 1 << 28).run()
+        assert lengths(native) == lengths(reference)
+
+
+@random_programs
+@given(scenarios())
+def test_reductions_keep_the_answer(scenario: Scenario) -> None:
+    """No reduction may lose or add an outcome, a flag or a situation."""
+    plain_run = explore(with_reductions(scenario, frozenset()), states_max=STATES_MAX)
+    if not plain_run.complete:
+        return
+    for names in [*(frozenset({name}) for name in REDUCTIONS), frozenset(REDUCTIONS)]:
+        reduced = explore(with_reductions(scenario, names))
+        assert set(reduced.outcomes) == set(plain_run.outcomes), names
+        assert set(reduced.flags) == set(plain_run.flags), names
+        assert reduced.reached == plain_run.reached, names
+        assert reduced.states <= plain_run.states, names
+
+
+@random_programs
+@given(scenarios())
+def test_every_run_can_be_replayed(scenario: Scenario) -> None:
+    """A run that the native engine returns must not be refused by the reference machine, nor end differently."""
+    found = Engine(with_reductions(scenario, frozenset(REDUCTIONS)), 1, 1 << 28).run(time_s=20)
+    for outcome, choices in list(found.outcomes.items())[:5]:
+        assert record(Machine(scenario), parse_choices(format_choices(choices))).outcome == outcome
+    for flag, choices in found.flags.items():
+        trace = record(Machine(scenario), choices)
+        assert trace.flag is not None and trace.flag.name == flag
+
+
+@pytest.mark.parametrize("text", ["0", "0*3,1", "2.1,0*2,2.3*2", ""])
+def test_choices_round_trip(text: str) -> None:
+    """The text form of choices must not lose any of them."""
+    assert format_choices(parse_choices(text)) == text
