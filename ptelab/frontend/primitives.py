@@ -273,8 +273,10 @@ def _at(f: Frame, node: ast.Call, args: _Args, into: Dest | None) -> Value:
     if _word(node) == "per_cpu" and (struct.kind != "cpu" or not (f.ghost or f.is_setup)):
         raise f.refuse(node, "per_cpu outside setup.py and ghost functions", f"this_cpu({struct.name}), or at(…)")
     reachable_pool(f, node, struct)
-    index = expressions.integer(f, args[1])
-    return Value(Ptr(struct), (fold.binary("+", index.expr, fold.ONE),))
+    index = expressions.integer(f, args[1]).expr
+    # Not folded with the index_of of another struct's handle, so that each handle is seen to be of its own struct.
+    handle = fold.binary("+", index, fold.ONE) if isinstance(index, ir.Const) else ir.Bin("+", index, fold.ONE)
+    return Value(Ptr(struct), (handle,))
 
 
 @_primitive("index_of", args=1)
