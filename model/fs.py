@@ -11,6 +11,7 @@ from linux.pagemap import folio_lock, folio_start_writeback
 from linux.types import pgoff_t
 from mm.filemap import filemap_get_entry, folio_end_writeback, folio_unlock
 from mm.page_writeback import folio_prepare_writeback
+
 from ptelab.lang import at, index_of
 
 

@@ -10,25 +10,56 @@ from asm.tlb import mmu_gather
 from fs import read_for_io
 from hw.memory import NR_CPUS, NR_PAGES, Addr, CpuNr, Disk, Frame, Table, Value
 from hw.x86 import (
-    PTRS_PER_PTE, Cpu, fill, forget, page_fault, pmd_p, pte_p, pte_t, read_memory, table_used, write_memory,
+    PTRS_PER_PTE,
+    Cpu,
+    fill,
+    forget,
+    page_fault,
+    pmd_p,
+    pte_p,
+    pte_t,
+    read_memory,
+    table_used,
+    write_memory,
 )  # fmt: skip
 from linux.fs import address_space
 from linux.mm import vm_fault
 from linux.mm_inline import mm_tlb_flush_nested
 from linux.mm_types import VM_FAULT_NOPAGE, Folio, mm_struct, ptdesc, vm_area_struct, vm_fault_t
 from linux.types import Errno, atomic_t, pgoff_t
-from mm.memory import do_pte_missing, finish_fault, finish_mkwrite_fault, fix_spurious_fault, pmd_install, wp_page_shared
+from mm.memory import (
+    do_pte_missing,
+    finish_fault,
+    finish_mkwrite_fault,
+    fix_spurious_fault,
+    pmd_install,
+    wp_page_shared,
+)
 from mm.mmap_lock import lock_mm_and_find_vma
 from mm.mmu_gather import __tlb_remove_folio_pages, tlb_flush_rmaps, tlb_remove_table
 from mm.page_writeback import folio_wait_writeback
 from mm.rmap import folio_add_file_rmap_ptes, folio_mkclean, folio_remove_rmap_ptes
 from mm.vma import vma_wants_writenotify
-from ptelab.lang import (
-    at, cpu_id, flag, ghost, index_of, on_entry, on_return, per_cpu, pool, reach, thread_id, u3, u4, u8,
-)  # fmt: skip
 from stubs.memory import call_rcu, free_frozen_pages
 from stubs.x86 import interrupt_flush
 from user import madvise, munmap
+
+from ptelab.lang import (
+    at,
+    cpu_id,
+    flag,
+    ghost,
+    index_of,
+    on_entry,
+    on_return,
+    per_cpu,
+    pool,
+    reach,
+    thread_id,
+    u3,
+    u4,
+    u8,
+)  # fmt: skip
 
 # ------------------------------------------------------------------------------------- reading the state
 
@@ -111,8 +142,8 @@ def observe_pte(mm: mm_struct, addr: Addr) -> pte_t:
 class tlb_marks:
     """What the invariants remember of the TLB entry of one CPU for one address, at cpu · NR_PAGES + address.
 
-    `calls`: the threads in a call that takes the entry's rights, which the entry was there before.  `revoked`: such a call
-    has returned, and the entry is still there.
+    `calls`: the threads in a call that takes the entry's rights, which the entry was there before.  `revoked`: such a
+    call has returned, and the entry is still there.
     """
 
     calls: u8

@@ -2,10 +2,10 @@
 """How the initial state of a scenario is built, before any of its threads runs.
 
 Sizes that belong together: nr_Frame and nr_Folio are equal, folio i is in frame i; nr_Table and nr_ptdesc are equal;
-nr_pte_p is nr_Table · PTRS_PER_PTE; nr_pmd_p is nr_mm_struct · PTRS_PER_PMD, and PTRS_PER_PMD · PTRS_PER_PTE is NR_PAGES
-or more; nr_Disk is nr_address_space; nr_task_struct is NR_THREADS; nr_call_single_queue is NR_CPUS; nr_tlb_marks is
-NR_CPUS · NR_PAGES; GATHER_BATCHES is MAX_GATHER_BATCH_COUNT + 1, and GATHER_ENTRIES is GATHER_BATCHES ·
-MAX_GATHER_BATCH, where MAX_GATHER_BATCH is not below MMU_GATHER_BUNDLE.  A gather's batch is full one entry early.
+nr_pte_p is nr_Table · PTRS_PER_PTE; nr_pmd_p is nr_mm_struct · PTRS_PER_PMD, and PTRS_PER_PMD · PTRS_PER_PTE is
+NR_PAGES or more; nr_Disk is nr_address_space; nr_task_struct is NR_THREADS; nr_call_single_queue is NR_CPUS;
+nr_tlb_marks is NR_CPUS · NR_PAGES; GATHER_BATCHES is MAX_GATHER_BATCH_COUNT + 1, and GATHER_ENTRIES is GATHER_BATCHES
+· MAX_GATHER_BATCH, where MAX_GATHER_BATCH is not below MMU_GATHER_BUNDLE. A gather's batch is full one entry early.
 """
 
 from asm.pgtable import pfn_pte
@@ -18,6 +18,7 @@ from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.sched import task_struct
 from linux.types import pgoff_t
 from mm.vma import vma_wants_writenotify
+
 from ptelab.lang import at, index_of, per_cpu, pool, u4
 
 
@@ -87,7 +88,10 @@ def setup_table(mm: mm_struct, addr: Addr) -> u4:
 
 
 def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: bool) -> None:
-    """Map what the VMA's file has for an address.  A writable or dirty entry leaves the folio dirty, as its fault did."""
+    """Map what the VMA's file has for an address.
+
+    A writable or dirty entry leaves the folio dirty, as the fault that made it did.
+    """
     mapping = vma.vm_file
     folio = mapping.i_pages[addr - vma.vm_start + vma.vm_pgoff]
     assert folio is not None

@@ -12,7 +12,8 @@ from linux.fs import address_space
 from linux.types import Errno, pgoff_t
 from mm.madvise import sys_madvise
 from mm.mmap import sys_munmap
-from ptelab.lang import u3
+
+from ptelab.lang import choose, u3
 
 
 def user_load(addr: Addr) -> tuple[Value, bool]:
@@ -36,12 +37,14 @@ def user_store(addr: Addr, value: Value) -> bool:
 
 
 def munmap(addr: Addr, len: Addr) -> Errno:
-    """munmap(2)."""
+    """munmap(2).  The thread starts here, not within the kernel."""
+    choose(1)
     return sys_munmap(addr, len)
 
 
 def madvise(addr: Addr, len: Addr, advice: u3) -> Errno:
-    """madvise(2)."""
+    """madvise(2).  The thread starts here, not within the kernel."""
+    choose(1)
     return sys_madvise(addr, len, advice)
 
 

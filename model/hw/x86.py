@@ -21,6 +21,7 @@ memory types, protection keys, the A bit of upper entries, setting D while W is 
 from typing import NamedTuple
 
 from hw.memory import NR_PAGES, Addr, Frame, Pfn, Table, TablePfn, Value
+
 from ptelab.lang import Array, array, at, choose, index_of, param, percpu, struct, this_cpu, try_cmpxchg, u3
 
 PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
@@ -50,14 +51,14 @@ class pmd_t(NamedTuple):
 
 @struct
 class pte_p:
-    """A slot that holds a pte_t: a handle of it is what C calls `pte_t *`.  Table t has the slots from t·PTRS_PER_PTE."""
+    """A slot that holds a pte_t: its handle is what C calls `pte_t *`.  Table t has those from t·PTRS_PER_PTE on."""
 
     pte: pte_t
 
 
 @struct
 class pmd_p:
-    """A slot that holds a pmd_t: a handle of it is what C calls `pmd_t *`.  A top table is PTRS_PER_PMD slots in a row."""
+    """A slot that holds a pmd_t: its handle is what C calls `pmd_t *`.  A top table is PTRS_PER_PMD slots in a row."""
 
     pmd: pmd_t
 

@@ -6,6 +6,7 @@ code the grace period outlasts the run, for the hardware it is over at once, so 
 """
 
 from linux.mm_types import Folio, ptdesc
+
 from ptelab.lang import choose, pool, try_cmpxchg, xchg
 
 

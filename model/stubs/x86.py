@@ -3,8 +3,8 @@
 
 Differs: the only function called is flush_tlb_func.  Differs: a CPU has one request slot for all senders instead of one
 per sender, so a sender waits for the request before it; only with two senders and two targets could it be elsewhere
-first.  Differs: taking a request, doing it and acknowledging it are one step: nobody else sees a CPU between them, and a
-later acknowledgement only makes the sender wait.
+first.  Differs: taking a request, doing it and acknowledging it are one step: nobody else sees a CPU between them, and
+a later acknowledgement only makes the sender wait.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from asm.irqflags import native_irq_disable, native_irq_enable
 from asm.tlbflush import flush_tlb_info
 from hw.memory import NR_CPUS, CpuNr
 from hw.x86 import Cpu
+
 from ptelab.lang import at, cpu_id, struct, this_cpu, try_cmpxchg, u8, wait_until, xchg
 
 

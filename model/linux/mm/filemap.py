@@ -11,6 +11,7 @@ from linux.page_flags import folio_test_uptodate
 from linux.pagemap import folio_lock
 from linux.types import pgoff_t
 from mm.page_writeback import __folio_end_writeback, folio_mark_dirty, folio_wait_stable
+
 from ptelab.lang import lockdep_assert_held, spin_unlock
 
 

@@ -2,7 +2,8 @@
 """Mirrors mm/internal.h (v7.0)."""
 
 from linux.mm_types import vm_area_struct
-from linux.types import Addr, pgoff_t
+from linux.types import pgoff_t
+
 from ptelab.lang import u8
 
 EFAULT_ADDRESS = 255

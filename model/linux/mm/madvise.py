@@ -15,6 +15,7 @@ from mm.memory import zap_page_range_single_batched
 from mm.mmap import find_vma
 from mm.mmap_lock import lock_vma_under_rcu
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
+
 from ptelab.lang import new, onstack, u3
 
 MADV_DONTNEED = 4

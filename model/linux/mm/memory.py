@@ -8,31 +8,75 @@ the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison; PT_RECLA
 fault-around; the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
 
-from asm.page import PAGE_SIZE, PMD_SIZE
+from asm.page import PMD_SIZE
 from asm.pgalloc import pmd_populate, pte_alloc_one
 from asm.pgtable import (
-    pfn_pte, pmd_clear, pmd_none, pmd_pfn, pte_dirty, pte_mkdirty, pte_mkyoung, pte_none, pte_pfn, pte_present,
-    pte_same, pte_write, ptep_set_access_flags,
+    pfn_pte,
+    pmd_clear,
+    pmd_none,
+    pmd_pfn,
+    pte_dirty,
+    pte_mkdirty,
+    pte_mkyoung,
+    pte_none,
+    pte_pfn,
+    pte_present,
+    pte_same,
+    pte_write,
+    ptep_set_access_flags,
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlb import (
-    mmu_gather, pte_free_tlb, tlb_delay_rmap, tlb_end_vma, tlb_flush_mmu_tlbonly, tlb_free_vmas, tlb_remove_tlb_entry,
+    mmu_gather,
+    pte_free_tlb,
+    tlb_delay_rmap,
+    tlb_end_vma,
+    tlb_flush_mmu_tlbonly,
+    tlb_free_vmas,
+    tlb_remove_tlb_entry,
     tlb_start_vma,
 )  # fmt: skip
 from asm.tlbflush import flush_tlb_fix_spurious_fault
 from linux.errno import ENOMEM
 from linux.mm import (
-    VM_SHARED, VM_WRITE, add_mm_counter, folio_get, folio_pfn, folio_put, inc_mm_counter, maybe_mkwrite, pmd_lock,
-    pte_alloc, pte_unmap_unlock, vm_fault,
+    VM_SHARED,
+    VM_WRITE,
+    add_mm_counter,
+    folio_get,
+    folio_pfn,
+    folio_put,
+    maybe_mkwrite,
+    pmd_lock,
+    pte_alloc,
+    pte_unmap_unlock,
+    vm_fault,
 )  # fmt: skip
 from linux.mm_types import (
-    FAULT_FLAG_MKWRITE, FAULT_FLAG_ORIG_PTE_VALID, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_LOCKED,
-    VM_FAULT_NOPAGE, VM_FAULT_OOM, VM_FAULT_SIGBUS, Folio, mm_struct, ptdesc, vm_area_struct, vm_fault_t,
+    FAULT_FLAG_MKWRITE,
+    FAULT_FLAG_ORIG_PTE_VALID,
+    FAULT_FLAG_WRITE,
+    VM_FAULT_ERROR,
+    VM_FAULT_LOCKED,
+    VM_FAULT_NOPAGE,
+    VM_FAULT_OOM,
+    VM_FAULT_SIGBUS,
+    Folio,
+    mm_struct,
+    ptdesc,
+    vm_area_struct,
+    vm_fault_t,
 )  # fmt: skip
 from linux.page_flags import folio_test_dirty
 from linux.pagemap import linear_page_index
 from linux.pgtable import (
-    get_and_clear_full_ptes, pmd_addr_end, pmd_off, pmdp_get, pte_sw_mkyoung, ptep_get, ptep_get_lockless, set_pte_at,
+    get_and_clear_full_ptes,
+    pmd_addr_end,
+    pmd_off,
+    pmdp_get,
+    pte_sw_mkyoung,
+    ptep_get,
+    ptep_get_lockless,
+    set_pte_at,
 )  # fmt: skip
 from linux.types import Addr, Errno
 from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
@@ -41,8 +85,9 @@ from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
 from mm.rmap import folio_add_file_rmap_ptes, folio_remove_rmap_ptes
 from mm.vma import unlink_file_vma_batch_add, unlink_file_vma_batch_final, unlink_vma_file_batch, unmap_desc
-from ptelab.lang import at, atomic_sub, index_of, lockdep_assert_held, new, spin_lock, spin_unlock, u4
 from stubs.memory import free_table
+
+from ptelab.lang import at, atomic_sub, index_of, lockdep_assert_held, new, spin_lock, spin_unlock, u4
 
 
 def free_pte_range(tlb: mmu_gather, pmd: pmd_p, addr: Addr) -> None:
@@ -176,9 +221,7 @@ def zap_present_folio_ptes(
     return force_flush, force_break
 
 
-def zap_present_ptes(
-    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr
-) -> tuple[bool, bool]:
+def zap_present_ptes(tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr) -> tuple[bool, bool]:
     """Zap a present entry."""
     folio = vm_normal_page(vma, addr, ptent)
     return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr)

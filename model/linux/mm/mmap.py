@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/mmap.c (v7.0)."""
 
+from asm.page import TASK_SIZE
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Errno
 from mm.vma import __vm_munmap, vma_find
-from asm.page import TASK_SIZE
 
 
 def find_vma(mm: mm_struct, addr: Addr) -> vm_area_struct | None:

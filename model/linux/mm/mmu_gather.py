@@ -5,15 +5,21 @@ Left out: hugetlb, page sizes, s390's MMU_GATHER_NO_GATHER.
 """
 
 from asm.tlb import (
-    MAX_GATHER_BATCH, MAX_GATHER_BATCH_COUNT, MAX_TABLE_BATCH, MMU_GATHER_BUNDLE, __tlb_reset_range, mmu_gather,
+    MAX_GATHER_BATCH,
+    MAX_GATHER_BATCH_COUNT,
+    MAX_TABLE_BATCH,
+    MMU_GATHER_BUNDLE,
+    __tlb_reset_range,
+    mmu_gather,
     tlb_flush_mmu_tlbonly,
 )  # fmt: skip
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending, mm_tlb_flush_nested
 from linux.mm_types import Folio, encode_page, encoded_page_ptr, mm_struct, ptdesc, vm_area_struct
 from mm.rmap import folio_remove_rmap_ptes
 from mm.swap_state import free_pages_and_swap_cache
-from ptelab.lang import u4
 from stubs.memory import __get_free_page, call_rcu
+
+from ptelab.lang import u4
 
 
 def tlb_next_batch(tlb: mmu_gather) -> bool:
@@ -39,8 +45,8 @@ def tlb_next_batch(tlb: mmu_gather) -> bool:
 def tlb_flush_rmap_batch(tlb: mmu_gather, batch: u4, vma: vm_area_struct) -> None:
     """Remove the rmaps that were delayed of the pages of one batch.
 
-    Differs: a delayed entry's flag is cleared, so that what the gather holds is the same for every way to it; Linux never
-    looks at it again.
+    Differs: a delayed entry's flag is cleared, so that what the gather holds is the same for every way to it; Linux
+    never looks at it again.
     """
     for i in range(tlb.nr[batch]):
         enc = tlb.encoded_pages[batch * MAX_GATHER_BATCH + i]

@@ -7,8 +7,9 @@ Left out: large folios, so a page has one entry at most in a VMA; hugetlb; migra
 from asm.pgtable import pmd_present, pmd_same, pte_none, pte_pfn, pte_present
 from linux.mm import pte_unmap_unlock
 from linux.pgtable import pmd_off, pmdp_get_lockless, ptep_get
-from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk, page_vma_mapped_walk_done
+from linux.rmap import PVMW_SYNC, page_vma_mapped_walk_done, struct_page_vma_mapped_walk
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
+
 from ptelab.lang import spin_lock
 
 

@@ -7,12 +7,17 @@ Left out: statistics, throttling, tags, inodes; address spaces that cannot be wr
 from linux.fs import address_space
 from linux.mm_types import Folio
 from linux.page_flags import (
-    folio_clear_writeback, folio_test_clear_dirty, folio_test_dirty, folio_test_set_dirty, folio_test_set_writeback,
+    folio_clear_writeback,
+    folio_test_clear_dirty,
+    folio_test_dirty,
+    folio_test_set_dirty,
+    folio_test_set_writeback,
     folio_test_writeback,
 )  # fmt: skip
 from linux.pagemap import mapping_stable_writes
 from mm.rmap import folio_mkclean
 from mm.util import folio_mapping
+
 from ptelab.lang import lockdep_assert_held, wait_until
 
 

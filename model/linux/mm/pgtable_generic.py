@@ -11,6 +11,7 @@ from linux.mm import pte_lockptr, pte_unmap_unlock
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import __pte_map, pmdp_get_lockless
 from linux.types import Addr
+
 from ptelab.lang import spin_lock
 
 

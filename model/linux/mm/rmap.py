@@ -19,6 +19,7 @@ from mm.internal import EFAULT_ADDRESS, vma_address
 from mm.page_vma_mapped import page_vma_mapped_walk
 from mm.pgtable_generic import ptep_clear_flush
 from mm.util import folio_mapping
+
 from ptelab.lang import atomic_dec, atomic_inc, index_of, lockdep_assert_held, new, pool, u4
 
 

@@ -7,6 +7,7 @@ Left out: the swap cache.
 from asm.tlb import mmu_gather
 from linux.mm_types import encoded_page, encoded_page_ptr
 from mm.swap import folios_put_refs
+
 from ptelab.lang import u4
 
 

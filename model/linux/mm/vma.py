@@ -12,11 +12,15 @@ from linux.fs import address_space, i_mmap_lock_write, i_mmap_unlock_write
 from linux.mm import VM_SHARED, VM_WRITE, vma_interval_tree_remove
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import (
-    mmap_read_unlock, mmap_write_downgrade, mmap_write_lock, mmap_write_unlock,
+    mmap_read_unlock,
+    mmap_write_downgrade,
+    mmap_write_lock,
+    mmap_write_unlock,
 )  # fmt: skip
 from linux.types import Addr, Errno
 from mm.memory import free_pgtables, unmap_vmas
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
+
 from ptelab.lang import Array, array, new, onstack, u4
 
 FIRST_USER_ADDRESS = 0

@@ -13,6 +13,7 @@ from asm.tlb import tlb_flush
 from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
 from mm.mmu_gather import tlb_remove_table
+
 from ptelab.lang import Array, array, onstack, param, u4
 
 MMU_GATHER_BUNDLE = param("MMU_GATHER_BUNDLE", 3)

@@ -3,6 +3,7 @@
 
 from linux.mm_types import Folio
 from linux.types import FILE_PAGES
+
 from ptelab.lang import Array, array, down_read, down_write, rw_semaphore, struct, u8, up_read, up_write
 
 

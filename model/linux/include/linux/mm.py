@@ -12,9 +12,20 @@ from linux.pgtable import pmdp_get
 from linux.types import Addr, Pfn, atomic_t, pgoff_t
 from mm.memory import __pte_alloc
 from mm.swap import __folio_put
+
 from ptelab.lang import (
-    at, atomic_add, atomic_andnot, atomic_dec_and_test, atomic_inc, atomic_or, atomic_read, atomic_sub, index_of,
-    onstack, spin_lock, spin_unlock, u4,
+    at,
+    atomic_add,
+    atomic_andnot,
+    atomic_dec_and_test,
+    atomic_inc,
+    atomic_or,
+    atomic_read,
+    index_of,
+    onstack,
+    spin_lock,
+    spin_unlock,
+    u4,
 )  # fmt: skip
 
 VM_READ = 1

@@ -5,6 +5,7 @@ Context: who asks whether a flush is pending or nested has taken the PTL of an e
 """
 
 from linux.mm_types import mm_struct
+
 from ptelab.lang import atomic_dec, atomic_inc, atomic_read
 
 

@@ -5,12 +5,15 @@ Differs: a folio is one page, so a `struct page *` is its folio, and parameters 
 absent everywhere.  Differs: `VM_FAULT_…` and `FAULT_FLAG_…` have values of their own.
 """
 
+from __future__ import annotations
+
 from typing import NamedTuple, TypeAlias
 
 from asm.page import TASK_SIZE
 from asm.pgtable_types import pgprot_t, pmd_p
 from linux.fs import address_space
 from linux.types import Addr, atomic_t, pgoff_t
+
 from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8
 
 vm_flags_t: TypeAlias = u4
@@ -84,8 +87,8 @@ class ptdesc:
 class vm_area_struct:
     """A part of an address space.
 
-    Differs: vm_file is what Linux calls vm_file->f_mapping.  Left out: vm_ops, whose only implementation here is that of
-    `fs.py`, called by name; per-VMA locks, see `linux.mmap_lock`.
+    Differs: vm_file is what Linux calls vm_file->f_mapping.  Left out: vm_ops, whose only implementation here is that
+    of `fs.py`, called by name; per-VMA locks, see `linux.mmap_lock`.
     """
 
     vm_start: Addr
@@ -101,9 +104,9 @@ class vm_area_struct:
 class mm_struct:
     """An address space.
 
-    Differs: the maple tree is an array by address.  Differs: page_table_lock is also the split lock of the one PMD table.
-    Differs: cpu_bitmap is the set of CPUs that have the mm loaded.  Left out: pgtables_bytes, map_count, total_vm and
-    other statistics.
+    Differs: the maple tree is an array by address.  Differs: page_table_lock is also the split lock of the one PMD
+    table.  Differs: cpu_bitmap is the set of CPUs that have the mm loaded.  Left out: pgtables_bytes, map_count,
+    total_vm and other statistics.
     """
 
     mm_mt: Array[vm_area_struct | None] = array(TASK_SIZE)

@@ -7,8 +7,15 @@ of other VMAs wait too.  Left out: sequence counters, killable variants.
 """
 
 from linux.mm_types import mm_struct, vm_area_struct
+
 from ptelab.lang import (
-    down_read, down_write, downgrade_write, lockdep_assert_held, lockdep_assert_held_write, up_read, up_write,
+    down_read,
+    down_write,
+    downgrade_write,
+    lockdep_assert_held,
+    lockdep_assert_held_write,
+    up_read,
+    up_write,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ Left out: folio_test_locked, because the flag is a lock; what asks it asserts th
 """
 
 from linux.mm_types import Folio
+
 from ptelab.lang import clear_bit, test_and_clear_bit, test_and_set_bit, test_bit
 
 

@@ -5,6 +5,7 @@ from linux.fs import address_space
 from linux.mm_types import Folio, vm_area_struct
 from linux.types import Addr, pgoff_t
 from mm.page_writeback import __folio_start_writeback
+
 from ptelab.lang import spin_lock, spin_trylock
 
 

@@ -6,6 +6,7 @@ from asm.pgtable import pmd_index, pmd_pfn, ptep_get_and_clear_full, set_pte
 from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
 from linux.mm_types import mm_struct
 from linux.types import Addr
+
 from ptelab.lang import READ_ONCE, at, index_of, u4
 
 

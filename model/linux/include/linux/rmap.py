@@ -7,6 +7,7 @@ Left out: everything about anonymous memory and large folios; rmap_walk_control,
 from asm.pgtable_types import pmd_p, pte_p
 from linux.mm_types import ptdesc, vm_area_struct
 from linux.types import Addr, Pfn
+
 from ptelab.lang import onstack, spin_unlock, u1
 
 PVMW_SYNC = 1

@@ -2,6 +2,7 @@
 """Mirrors include/linux/sched.h (v7.0)."""
 
 from linux.mm_types import mm_struct
+
 from ptelab.lang import struct
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors include/linux/types.h (v7.0).
 
-Differs: `Addr` stands for `unsigned long` where that is a user address, `Pfn` where it is a frame's number, `Errno` for an `int` that is 0 or an error.
+Differs: `Addr` stands for `unsigned long` where that is a user address, `Pfn` where it is a frame's number, `Errno` for
+an `int` that is 0 or an error.
 Differs: addresses count pages: PAGE_SIZE is 1.  Differs: errors are positive.
 """
 

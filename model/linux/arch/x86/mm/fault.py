@@ -9,12 +9,18 @@ from asm.current import get_current
 from asm.trap_pf import X86_PF_PROT, X86_PF_WRITE
 from linux.mm import VM_EXEC, VM_READ, VM_WRITE
 from linux.mm_types import (
-    FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, mm_struct, vm_area_struct,
+    FAULT_FLAG_USER,
+    FAULT_FLAG_WRITE,
+    VM_FAULT_ERROR,
+    VM_FAULT_OOM,
+    mm_struct,
+    vm_area_struct,
 )  # fmt: skip
 from linux.mmap_lock import mmap_read_unlock
 from linux.types import Addr
 from mm.memory import handle_mm_fault
 from mm.mmap_lock import lock_mm_and_find_vma
+
 from ptelab.lang import u3, u4
 
 

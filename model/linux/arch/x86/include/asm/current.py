@@ -2,6 +2,7 @@
 """Mirrors arch/x86/include/asm/current.h (v7.0)."""
 
 from linux.sched import task_struct
+
 from ptelab.lang import this_thread
 
 

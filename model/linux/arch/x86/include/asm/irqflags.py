@@ -5,6 +5,7 @@ Differs: `local_irq_disable` and `local_irq_enable` are include/linux/irqflags.h
 """
 
 from hw.x86 import Cpu
+
 from ptelab.lang import this_cpu
 
 

@@ -10,6 +10,7 @@ from asm.pgtable_types import pmd_p, pmd_t
 from asm.tlb import mmu_gather
 from linux.mm_types import mm_struct, ptdesc
 from linux.types import Addr
+
 from ptelab.lang import index_of
 
 

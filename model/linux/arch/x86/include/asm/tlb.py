@@ -4,13 +4,26 @@
 Left out: INVLPGB.
 """
 
-from asm.tlbflush import TLB_FLUSH_ALL
 from arch.x86.mm.tlb import flush_tlb_mm_range
+from asm.tlbflush import TLB_FLUSH_ALL
 from asm_generic.tlb import (  # noqa: F401
-    MAX_GATHER_BATCH, MAX_GATHER_BATCH_COUNT, MAX_TABLE_BATCH, MMU_GATHER_BUNDLE, __tlb_reset_range, mmu_gather,
-    pte_free_tlb, tlb_delay_rmap, tlb_end_vma, tlb_flush_mmu_tlbonly, tlb_free_vmas, tlb_get_unmap_size,
-    tlb_remove_ptdesc, tlb_remove_tlb_entry, tlb_start_vma,
+    MAX_GATHER_BATCH,
+    MAX_GATHER_BATCH_COUNT,
+    MAX_TABLE_BATCH,
+    MMU_GATHER_BUNDLE,
+    __tlb_reset_range,
+    mmu_gather,
+    pte_free_tlb,
+    tlb_delay_rmap,
+    tlb_end_vma,
+    tlb_flush_mmu_tlbonly,
+    tlb_free_vmas,
+    tlb_get_unmap_size,
+    tlb_remove_ptdesc,
+    tlb_remove_tlb_entry,
+    tlb_start_vma,
 )  # fmt: skip
+
 from ptelab.lang import u8
 
 

@@ -10,6 +10,7 @@ from arch.x86.mm.tlb import flush_tlb_mm_range
 from asm.page import PAGE_SIZE
 from linux.mm_types import vm_area_struct
 from linux.types import Addr
+
 from ptelab.lang import u8
 
 TLB_FLUSH_ALL = 255
@@ -19,7 +20,8 @@ class flush_tlb_info(NamedTuple):
     """What to flush.
 
     Differs: `stride` is the distance itself, not its shift, which is 0 for pages here.
-    Left out: mm, because a CPU in mm_cpumask has the mm loaded; new_tlb_gen, initiating_cpu, freed_tables, trim_cpumask.
+    Left out: mm, because a CPU in mm_cpumask has the mm loaded; new_tlb_gen, initiating_cpu, freed_tables,
+    trim_cpumask.
     """
 
     start: u8 = 0
