@@ -149,7 +149,7 @@ class _Function:
         if bool(member.lock) != lock:
             self.fail(f"{p.struct}.{p.field}: a lock used as a value, or a value as a lock")
         handle = self.kind(p.handle)
-        if handle.kind == "bool" or (handle.kind == "ptr" and handle.struct != p.struct):
+        if handle.kind == "bool":  # `at(S, index_of(h))` folds to h, so a handle of another pool is well-formed here
             self.fail(f"{irtext.expr(p.handle)} is no {p.struct}")
         if p.index is not None:
             self.fits(_INT, p.index)
