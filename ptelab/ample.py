@@ -65,7 +65,10 @@ class Ample:
                     eligible.add(p)
             self.eligible.append(eligible)
             self.next.append(
-                {p: (_squeeze(f.next_reads, relevant), _squeeze(f.next_writes, relevant)) for p, f in prints.threads[t].items()}
+                {
+                    p: (_squeeze(f.next_reads, relevant), _squeeze(f.next_writes, relevant))
+                    for p, f in prints.threads[t].items()
+                }
             )
         squeezed: dict[int, dict[int, Masks]] = {}
         for row in self.future:
@@ -124,7 +127,9 @@ def _single_locks(layout: Layout) -> list[Mode]:
     for struct in layout.module.structs.values():
         for f in struct.fields:
             if struct.kind == "shared" and f.lock and layout.count(f) == 1 and layout.pool(struct.name) == 1:
-                modes += [Mode(struct.name, f.name, k) for k in (["write"] if f.lock == "spinlock" else ["write", "read"])]
+                modes += [
+                    Mode(struct.name, f.name, k) for k in (["write"] if f.lock == "spinlock" else ["write", "read"])
+                ]
     return modes
 
 
@@ -133,5 +138,3 @@ def holds(mode: Mode, value: int, thread: int, owner_bits: int) -> bool:
     if mode.kind == "write":
         return value & ((1 << owner_bits) - 1) == thread + 1
     return bool(value >> owner_bits & 1 << thread)
-
-

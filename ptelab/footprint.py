@@ -65,7 +65,9 @@ class Footprints:
         """The bit of a class."""
         return 1 << self._classes.setdefault((struct, member, cpu), len(self._classes))
 
-    def future(self, thread: int, stops_at: Iterable[tuple[str, str, frozenset[str]]] = ()) -> dict[int, tuple[int, int]]:
+    def future(
+        self, thread: int, stops_at: Iterable[tuple[str, str, frozenset[str]]] = ()
+    ) -> dict[int, tuple[int, int]]:
         """Position → (reads, writes) from there on.  It ends at a step that takes a lock in `stops_at`:
         struct, member and the operations that have to wait."""
         waits = {(s, m, op) for s, m, ops in stops_at for op in ops}

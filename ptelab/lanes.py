@@ -22,7 +22,9 @@ def render(trace: Trace, everything: bool = False) -> str:
     """The text of a trace; `everything` folds nothing."""
     threads = trace.machine.scenario.threads
     lanes = [n for n, t in enumerate(threads) if not t.daemon]
-    lane_of = {n: next((m for m in lanes if threads[m].cpu == t.cpu), 0) if t.daemon else n for n, t in enumerate(threads)}
+    lane_of = {
+        n: next((m for m in lanes if threads[m].cpu == t.cpu), 0) if t.daemon else n for n, t in enumerate(threads)
+    }
     width = (COLUMNS - _NUMBER) // max(len(lanes), 1)
     lines = [" " * _NUMBER + "".join(threads[n].name.ljust(width) for n in lanes).rstrip()]
     held: dict[int, tuple[str, ...]] = {}
@@ -40,7 +42,9 @@ def render(trace: Trace, everything: bool = False) -> str:
             number = f"{step.number:>3}{'*' if step.matters else ' '} " if n == 0 else " " * _NUMBER
             lines.append(f"{number}{' ' * indent}{line}".rstrip())
     if folded:
-        lines.append(f"     ({len(trace.steps) - sum(1 for s in trace.steps if s.matters or s.shown)} steps that no other thread saw are not shown)")
+        lines.append(
+            f"     ({len(trace.steps) - sum(1 for s in trace.steps if s.matters or s.shown)} steps that no other thread saw are not shown)"
+        )
     lines += _ending(trace)
     return "\n".join(lines)
 

@@ -117,9 +117,7 @@ class Machine:
     def __init__(self, scenario: Scenario, reduction: Reduction | None = None) -> None:
         self.scenario = scenario
         self.reduction = reduction or Reduction.of(scenario)
-        module = with_ghost_calls(
-            scenario.module, [t.root for t in scenario.threads], [scenario.setup, scenario.final]
-        )
+        module = with_ghost_calls(scenario.module, [t.root for t in scenario.threads], [scenario.setup, scenario.final])
         self.setup_name = scenario.setup if module.functions.get(scenario.setup) else f"{scenario.setup}~"
         self.final_name = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
         roots = [t.root for t in scenario.threads]

@@ -87,9 +87,7 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
         found.flags["deadlock"] = _choices(parents, state)
 
 
-def _expand_ample(
-    machine: Machine, state: State, parents: Parents, following: list[State], found: Exploration
-) -> bool:
+def _expand_ample(machine: Machine, state: State, parents: Parents, following: list[State], found: Exploration) -> bool:
     """Take the first ample transition, if there is one."""
     for thread in range(len(state[1])):
         if not machine.is_ample(state, thread):

@@ -196,7 +196,9 @@ def format_value(machine: Machine, place: Cell, values: Sequence[int]) -> str:
         return name_value(machine, member, type_, values[0])
     if not any(values):
         return "none"
-    letters = "".join(_LETTERS.get(n, n[:1].upper()) for (n, t), v in zip(parts, values, strict=True) if t.kind == "bool" and v)
+    letters = "".join(
+        _LETTERS.get(n, n[:1].upper()) for (n, t), v in zip(parts, values, strict=True) if t.kind == "bool" and v
+    )
     rest = [
         _name_number(machine, n, t, v)
         for (n, t), v in zip(parts, values, strict=True)
@@ -239,9 +241,7 @@ def to_json(trace: Trace) -> dict[str, Any]:
         "threads": [{"name": t.name, "cpu": t.cpu, "daemon": t.daemon} for t in machine.scenario.threads],
         "choices": format_choices(trace.choices),
         "flag": None if trace.flag is None else {"name": trace.flag.name, **dict(trace.flag_labels)},
-        "outcome": None
-        if trace.outcome is None
-        else dict(zip(machine.scenario.observed, trace.outcome, strict=False)),
+        "outcome": None if trace.outcome is None else dict(zip(machine.scenario.observed, trace.outcome, strict=False)),
         "steps": [
             {
                 "number": s.number,

@@ -90,7 +90,12 @@ def stmts(draw: st.DrawFn) -> list[ir.Stmt]:
     match draw(st.integers(0, 3)):
         case 0:
             asserted: list[ir.Stmt] = [ir.AssertHeld(AT, g("lock"), "held")]
-            body = [ir.Lock(AT, "spin_lock", None, g("lock")), *body, *asserted, ir.Lock(AT, "spin_unlock", None, g("lock"))]
+            body = [
+                ir.Lock(AT, "spin_lock", None, g("lock")),
+                *body,
+                *asserted,
+                ir.Lock(AT, "spin_unlock", None, g("lock")),
+            ]
         case 1:
             body = [ir.Lock(AT, "down_write", None, m("rw")), *body, ir.Lock(AT, "up_write", None, m("rw"))]
         case 2:
@@ -98,7 +103,9 @@ def stmts(draw: st.DrawFn) -> list[ir.Stmt]:
     return body
 
 
-def function(name: str, params: tuple[str, ...], results: tuple[Type, ...], blocks: list[Block], ghost: bool = False) -> ir.Function:
+def function(
+    name: str, params: tuple[str, ...], results: tuple[Type, ...], blocks: list[Block], ghost: bool = False
+) -> ir.Function:
     return ir.Function(name, params, results, dict(VARS), blocks, ghost, AT)
 
 
@@ -125,6 +132,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         made: list[ir.Stmt] = [ir.New(AT, "s", "S"), ir.Assign(AT, "h", ONE)]
         back = draw(st.booleans())
         first, second = draw(stmts()), (draw(stmts()) if count == 2 else [])
+        if back:  # a loop that no stop interrupts would never end
+            first = [*first, ir.Choose(AT, "a", ONE)]
         loop = Branch(AT, cond, 1, 2) if back else Branch(AT, cond, 2, 3)
         module.functions[f"P{n}"] = function(f"P{n}", (), (), [
             Block(made, Jump(AT, 1)), Block(first, loop), Block(second, Jump(AT, 3)), Block([], Return(AT, ())),

@@ -139,7 +139,9 @@ class Codegen:
         where = self.table(e, "where_of", str(vpc))
         context = self.table(e, "context_of", str(vpc))
         function = self.table(e, "function_of", str(vpc))
-        args = f"ptr %st, ptr %tp, i64 {where}, i64 {context}, i64 %thread, i64 {cpu}, i64 0, i64 %alternative, ptr %scr"
+        args = (
+            f"ptr %st, ptr %tp, i64 {where}, i64 {context}, i64 %thread, i64 {cpu}, i64 0, i64 %alternative, ptr %scr"
+        )
         names = self._stopping()
         e.do(
             f"switch i64 {function}, label %bad [{' '.join(f'i64 {self.number[n]}, label %f{self.number[n]}' for n in names)}]"

@@ -93,9 +93,7 @@ class Engine:
         self.found = Exploration(threads=threads)
         self._outcome_error = False
 
-    def run(
-        self, time_s: float | None = None, progress: Callable[[Progress], None] | None = None
-    ) -> Exploration:
+    def run(self, time_s: float | None = None, progress: Callable[[Progress], None] | None = None) -> Exploration:
         """Explore; what was found so far when a limit is met or the user interrupts."""
         started = time.monotonic()
         try:
@@ -244,8 +242,15 @@ class Engine:
             for slot, value in zip(ctx.code.slots, values, strict=False):
                 lane = self.packing.vars[name, slot]
                 words[base + lane.word] |= value << lane.shift
-            if any(values[len(ctx.code.slots) :]):
-                raise ValueError(f"{name} has a stack object before its first stop")
+            cells = list(values[len(ctx.code.slots) :])
+            for made in ctx.code.objects:
+                memory = self.machine.stack_memory[made.struct]
+                for (member, part), lane in self.packing.objects[made.struct, made.number].items():
+                    column = memory.columns[made.struct, member]
+                    for i in range(lane.count):
+                        word, shift = lane.at(i)
+                        words[base + word] |= cells[column.base + i * column.parts + part] << shift
+                cells = cells[memory.size :]
 
     # ------------------------------------------------------------------------------------------ levels
 

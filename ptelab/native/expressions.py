@@ -72,7 +72,11 @@ class Expressions:
                 bounds = [m for m in (a_max, b_max) if m is not None]
                 return op("and", a, b), min(bounds) if bounds else None
             case "|" | "^":
-                top = (1 << max(a_max.bit_length(), b_max.bit_length())) - 1 if a_max is not None and b_max is not None else None
+                top = (
+                    (1 << max(a_max.bit_length(), b_max.bit_length())) - 1
+                    if a_max is not None and b_max is not None
+                    else None
+                )
                 return op("or" if expr.op == "|" else "xor", a, b), top
             case "<<":
                 shifted = a_max << b_max if a_max is not None and b_max is not None and b_max < 64 else None

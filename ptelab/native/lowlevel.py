@@ -119,7 +119,9 @@ class _Function:
             case ast.BoolOp(op=op, values=values):
                 result = self._test(values[0])
                 for value in values[1:]:
-                    result = self._emit(f"{'and' if isinstance(op, ast.And) else 'or'} i1 {result}, {self._test(value)}")
+                    result = self._emit(
+                        f"{'and' if isinstance(op, ast.And) else 'or'} i1 {result}, {self._test(value)}"
+                    )
                 return result
             case ast.UnaryOp(op=ast.Not(), operand=operand):
                 return self._emit(f"xor i1 {self._test(operand)}, true")
