@@ -16,6 +16,10 @@ from ptelab.trace import Step, Trace, format_value, name_place
 
 COLUMNS = 72
 _NUMBER = 5
+_LEGEND = (
+    "* the ending depends on this step; ~ the CPU's hardware or an interrupt; [locks held]; P present, V valid in "
+    "the TLB, W writable, A accessed, D dirty"
+)
 
 
 def render(trace: Trace, everything: bool = False) -> str:
@@ -26,10 +30,15 @@ def render(trace: Trace, everything: bool = False) -> str:
         n: next((m for m in lanes if threads[m].cpu == t.cpu), 0) if t.daemon else n for n, t in enumerate(threads)
     }
     width = (COLUMNS - _NUMBER) // max(len(lanes), 1)
-    lines = [" " * _NUMBER + "".join(threads[n].name.ljust(width) for n in lanes).rstrip()]
+    calls = _calls(trace)
+    lines = [
+        " " * _NUMBER + "".join(heading[n].ljust(width) for n in lanes).rstrip()
+        for heading in ([t.name for t in threads], calls)
+    ]
     held: dict[int, tuple[str, ...]] = {}
+    within: dict[int, str] = {}
     folded = 0
-    for step in _merge(trace, everything):
+    for step in trace.steps:
         if not (everything or step.matters or step.shown):
             folded += 1
             continue
@@ -37,20 +46,32 @@ def render(trace: Trace, everything: bool = False) -> str:
         if step.held != held.get(step.thread, ()):
             held[step.thread] = step.held
             text += textwrap.wrap(f"[{', '.join(step.held)}]", width - 1, break_long_words=True)
+        if within.get(step.thread) == text[0] and len(text) > 1:
+            del text[0]
+        else:
+            within[step.thread] = text[0]
         indent = lanes.index(lane_of[step.thread]) * width
         for n, line in enumerate(text):
             number = f"{step.number:>3}{'*' if step.matters else ' '} " if n == 0 else " " * _NUMBER
             lines.append(f"{number}{' ' * indent}{line}".rstrip())
     if folded:
-        lines.append(
-            f"     ({len(trace.steps) - sum(1 for s in trace.steps if s.matters or s.shown)} steps that no other thread saw are not shown)"
-        )
+        lines.append(f"     ({folded} steps that add nothing are not shown; with --all they are)")
+    lines += textwrap.wrap(_LEGEND, COLUMNS, initial_indent="     ", subsequent_indent="     ")
     lines += _ending(trace)
     return "\n".join(lines)
 
 
-def _merge(trace: Trace, everything: bool) -> list[Step]:
-    return trace.steps
+def _calls(trace: Trace) -> list[str]:
+    """What each thread's column calls, as far as it came."""
+    calls: list[list[str]] = [[] for _ in trace.machine.scenario.threads]
+    for step in trace.steps:
+        for event in step.events:
+            if event.kind == "choose" or event.kind == "return":
+                continue
+            outermost = event.stack[1] if len(event.stack) > 1 else ""
+            if outermost and outermost not in calls[step.thread][-1:]:
+                calls[step.thread].append(outermost)
+    return [f"({', '.join(names)})" if names else "" for names in calls]
 
 
 def _ending(trace: Trace) -> list[str]:

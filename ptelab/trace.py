@@ -104,48 +104,76 @@ def _follow_locks(machine: Machine, step: Step, held: list[str]) -> None:
     for event in step.events:
         if event.kind not in ("lock", "unlock") or event.place is None or event.old == event.new:
             continue
-        name = name_place(machine, event.place)
-        for mode in ("", " (read)"):
+        struct, member, element, _ = event.place
+        name = member
+        if machine.layout.pool(struct) > 1:
+            name += f"({machine.scenario.symbols.get(struct, {}).get(element, str(element))})"
+        for mode in ("", " r"):
             if name + mode in held:
                 held.remove(name + mode)
         if event.kind == "lock":
-            held.append(name + (" (read)" if "read" in event.text or event.text == "downgrade_write" else ""))
+            held.append(name + (" r" if "read" in event.text or event.text == "downgrade_write" else ""))
 
 
 def _mark(trace: Trace) -> None:
-    """Find the steps that the ending depends on, and those by which threads affect each other.
+    """Find the steps that the ending depends on, and those by which threads affect each other on the way there.
 
-    What the violated check read, and who wrote that last, matters.  Shown besides are the reads, locks aside, of what
-    another thread wrote in this run, with the steps that wrote it, and every fill or loss of a TLB entry.
+    A flag names what it is about, a page say.  What matters: the last change of everything that the violated check
+    read, and of every translation, as far as it concerns that page.  Shown besides, up to the last step that matters:
+    reads of what another thread wrote before or changed afterwards, with the steps that did, and changes within a CPU.
     """
+    subject = next((value for label, value in trace.flag_labels if label == "page"), "")
     writer: dict[Cell, Step] = {}
+    readers: dict[Cell, list[Step]] = {}
+    last: dict[Cell, Step] = {}
     for step in trace.steps:
         for event in step.events:
             place = event.place
-            if event.kind == "choose" or place is None or event.kind in ("lock", "unlock"):
+            if place is None or event.kind in ("choose", "lock", "unlock"):
+                continue
+            concerned = not subject or _concerns(trace.machine, event, subject)
+            changed = event.kind in ("write", "atomic") and event.old != event.new
+            if changed and concerned:
+                last[place] = step
+            if not concerned or _ghost(trace.machine, place):
                 continue
             source = writer.get(place)
-            if source is not None and source.thread != step.thread and not _ghost(trace.machine, place):
+            if source is not None and source.thread != step.thread:
                 step.shown = source.shown = True
-            if event.kind in ("write", "atomic") and event.old != event.new:
+            if event.kind == "read":
+                readers.setdefault(place, []).append(step)
+            if changed:
+                for reader in readers.pop(place, ()):
+                    if reader.thread != step.thread:
+                        reader.shown = step.shown = True
                 writer[place] = step
-                kind = trace.machine.layout.module.structs[place[0]].kind
-                step.shown = step.shown or kind == "cpu"
+                step.shown = step.shown or trace.machine.layout.module.structs[place[0]].kind == "cpu"
     if trace.flag is None:
         return
-    last = trace.ending or (trace.steps[-1].events if trace.steps else [])
-    wanted = {value - 1 for label, type_, value in trace.flag.args_ if type_ is not None and type_.kind == "ptr"}
-    for event in last:
-        source = writer.get(event.place) if event.place is not None else None
-        if source is not None and event.place is not None and (not wanted or _concerns(trace, event.place, wanted)):
-            source.matters = True
+    judged = trace.ending or (trace.steps[-1].events if trace.steps else [])
+    read = {event.place for event in judged if event.place is not None}
+    for place, step in last.items():
+        step.matters = step.matters or place in read or _is_translation(trace.machine, place)
     if not trace.ending and trace.steps:
         trace.steps[-1].matters = True
+    end = max((s.number for s in trace.steps if s.matters), default=len(trace.steps))
+    for step in trace.steps:
+        step.shown = step.shown and step.number <= end
 
 
-def _concerns(trace: Trace, place: Cell, elements: set[int]) -> bool:
-    structs = {t.struct for _, t, _ in trace.flag.args_ if t is not None and t.kind == "ptr"} if trace.flag else set()
-    return place[0] not in structs or place[2] in elements
+def _concerns(machine: Machine, event: Event, subject: str) -> bool:
+    """Whether an access is to something of that name, or to a record that names it before or after."""
+    assert event.place is not None
+    struct, _, element, _ = event.place
+    if machine.scenario.symbols.get(struct, {}).get(element) == subject:
+        return True
+    values = (format_value(machine, event.place, v) for v in (event.old, event.new) if v)
+    return any(subject in value for value in values)
+
+
+def _is_translation(machine: Machine, place: Cell) -> bool:
+    field_ = next(f for f in machine.layout.module.structs[place[0]].fields if f.name == place[1])
+    return any(name == "pfn" for name, _ in field_.parts)
 
 
 def _ghost(machine: Machine, place: Cell) -> bool:
@@ -182,6 +210,9 @@ def name_value(machine: Machine, label: str, type_: ir.Type | None, value: int) 
     """A labelled value as the test would write it."""
     if type_ is not None and type_.kind == "ptr":
         return "none" if value == 0 else name_element(machine, type_.struct, value - 1)
+    if label == "page":
+        named = machine.scenario.symbols.get("Folio", {}).get(value)
+        return named if named is not None else str(value)
     if label == "addr":
         return machine.scenario.symbols.get("addr", {}).get(value, str(value))
     return str(value)

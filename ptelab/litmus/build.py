@@ -74,6 +74,8 @@ def build(
         symbols=_symbols(test),
         reductions=frozenset(reduce.REDUCTIONS if reductions else ()),
     )
+    if scenario.params.get("nr_Table") == 1:  # then the slots of the one table are the addresses
+        scenario.symbols["pte_p"] = scenario.symbols["addr"]
     return Built(test, arch, scenario, generated, sources, compiled)
 
 
