@@ -57,7 +57,7 @@ class Ample:
         for t, thread in enumerate(scenario.threads):
             heads = prints.loop_heads(t)
             eligible = set()
-            for p, f in prints.threads[t].items():
+            for p in prints.threads[t]:
                 entry = program.position[p]
                 assert entry is not None
                 resting = thread.daemon and p == rest[t]
@@ -72,7 +72,7 @@ class Ample:
             )
         squeezed: dict[int, dict[int, Masks]] = {}
         for row in self.future:
-            for t, masks in enumerate(row):
+            for masks in row:
                 if id(masks) not in squeezed:
                     squeezed[id(masks)] = {
                         p: (_squeeze(r, relevant), _squeeze(w, relevant)) for p, (r, w) in masks.items()

@@ -4,7 +4,8 @@
     step number, `*` if the ending depends on it | function of the kernel or the hardware
                                                  | what it changed or read, the locks that the thread holds
 
-What a CPU's hardware does on its own (the walker, a taken interrupt) is in the lane of the thread on that CPU, behind `~`.
+What a CPU's hardware does on its own (the walker, a taken interrupt) is in the lane of the thread on that CPU,
+behind `~`.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class _Run:
 
 def compile_expr(expr: ir.Expr, layout: Layout) -> Evaluate:
     """Make a Python function of an expression: dict of variables → value."""
-    return eval(f"lambda v: {_source(expr, layout)}", {})  # type: ignore[no-any-return]  # noqa: S307
+    return eval(f"lambda v: {_source(expr, layout)}", {})  # type: ignore[no-any-return]
 
 
 def _source(expr: ir.Expr, layout: Layout) -> str:

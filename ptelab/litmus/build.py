@@ -16,7 +16,7 @@ from ptelab.litmus.observe import atoms
 from ptelab.litmus.parse import parse
 from ptelab.litmus.resolve import Test, known, resolve
 from ptelab.scenario import Scenario, Thread
-from ptelab.source import Sources, SourceError
+from ptelab.source import SourceError, Sources
 
 MODELLED = ("x86_64",)
 """The architectures that have a model."""

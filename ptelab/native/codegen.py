@@ -9,9 +9,9 @@ such functions are calls to their LLVM functions, so the machine's stack is empt
 from __future__ import annotations
 
 from ptelab import ir
+from ptelab.ample import Mode
 from ptelab.layout import Layout
 from ptelab.link import Program
-from ptelab.ample import Mode
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.function import FunctionCoder
 from ptelab.native.packing import Packing
@@ -143,9 +143,8 @@ class Codegen:
             f"ptr %st, ptr %tp, i64 {where}, i64 {context}, i64 %thread, i64 {cpu}, i64 0, i64 %alternative, ptr %scr"
         )
         names = self._stopping()
-        e.do(
-            f"switch i64 {function}, label %bad [{' '.join(f'i64 {self.number[n]}, label %f{self.number[n]}' for n in names)}]"
-        )
+        cases = " ".join(f"i64 {self.number[n]}, label %f{self.number[n]}" for n in names)
+        e.do(f"switch i64 {function}, label %bad [{cases}]")
         for name in names:
             e.label(f"f{self.number[name]}")
             e.do(f"ret i64 {e.emit(f'call i64 @f{self.number[name]}({args})')}")

@@ -9,8 +9,6 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-SPEED_LEVEL = 1
-
 
 class Library:
     """Compiled code; keep it alive while its functions are in use."""
@@ -25,8 +23,8 @@ class Library:
         return prototype(address)
 
 
-def compile_text(text: str, speed_level: int = SPEED_LEVEL) -> Library:
-    """Verify, optimise and load a module."""
+def compile_text(text: str, speed_level: int) -> Library:
+    """Verify a module, optimise it at LLVM's speed level 0 … 3, and load it."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     module = llvm.parse_assembly(text)
@@ -37,7 +35,8 @@ def compile_text(text: str, speed_level: int = SPEED_LEVEL) -> Library:
     )
     options = llvm.create_pipeline_tuning_options(speed_level=speed_level)
     builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
+    if speed_level:
+        builder.getModulePassManager().run(module, builder)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return Library(engine)

@@ -7,9 +7,10 @@ import ctypes
 import mmap
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
+from itertools import pairwise
 
 from ptelab.ample import Mode
 from ptelab.exploration import Choice, Exploration
@@ -20,6 +21,8 @@ from ptelab.native.packing import Packing
 
 OUTCOMES_MAX = 1 << 12
 TABLE_MIN = 1 << 14
+QUICK, OPTIMISED = 0, 2  # LLVM's speed levels
+LONG_RUN = 1_500_000  # states from which on optimised code is worth its compilation
 BUDGET = 2000  # chunks that a worker expands before Python gets to look at the clock
 PARALLEL_LEVEL = 4000  # states in a level from which on it is given to all workers
 
@@ -101,9 +104,10 @@ class Engine:
         except Flagged as flagged:
             self.found.flags[flagged.name] = []
             return self.found
-        library = compiler.compile_text(self._text())
-        self._work = library.function("work", 3)
-        self._rehash = library.function("rehash", 3)
+        text = self._text()
+        self._use(compiler.compile_text(text, QUICK))
+        self._better: Future[compiler.Library] | None = None
+        self._source = text
         self._allocate()
         words = self.packing.pack_cells(start[0])
         for thread, (vpc, frames) in enumerate(start[1]):
@@ -124,6 +128,24 @@ class Engine:
             self.found.seconds = time.monotonic() - started
             self._release()
         return self.found
+
+    def _use(self, library: compiler.Library) -> None:
+        self._library = library
+        self._work = library.function("work", 3)
+        self._rehash = library.function("rehash", 3)
+
+    def _improve(self) -> None:
+        """Once a run proves to be long, compile again with optimisation, beside it, and change over when ready.
+
+        Most tests are over before LLVM would have optimised their code; states mean the same to both versions.
+        """
+        if self._better is None:
+            if self.control[_END] > LONG_RUN:
+                compile_pool = ThreadPoolExecutor(1)
+                self._better = compile_pool.submit(compiler.compile_text, self._source, OPTIMISED)
+                compile_pool.shutdown(wait=False)
+        elif self._better.done() and self._library is not self._better.result():
+            self._use(self._better.result())
 
     # ------------------------------------------------------------------------------------------ set-up
 
@@ -260,6 +282,7 @@ class Engine:
             self.control[_CURSOR] = low
             self.control[_LEVEL_END] = high
             while True:
+                self._improve()
                 results = self._work_once(high - self.control[_CURSOR])
                 if progress is not None:
                     progress(self._progress(depth, started))
@@ -318,9 +341,7 @@ class Engine:
             self._rehash(self.control.address, 0, end)
         else:
             cuts = [end * n // self.threads for n in range(self.threads + 1)]
-            futures = [
-                self.pool.submit(self._rehash, self.control.address, a, b) for a, b in zip(cuts, cuts[1:], strict=False)
-            ]
+            futures = [self.pool.submit(self._rehash, self.control.address, a, b) for a, b in pairwise(cuts)]
             for future in futures:
                 future.result()
         return True

@@ -226,7 +226,8 @@ class FunctionCoder(Emitter):
             where = self.shared.table(self, "resume_of", "%ctx")
             parent = self.shared.table(self, "parent_of", "%ctx")
             may = self.emit(f"load i64, ptr {_MAY}")
-            args = f"ptr %st, ptr %tp, i64 {where}, i64 {parent}, i64 %thread, i64 %cpu, i64 {may}, i64 %alternative, ptr %scr"
+            args = f"ptr %st, ptr %tp, i64 {where}, i64 {parent}, i64 %thread, i64 %cpu, i64 {may}"
+            args += ", i64 %alternative, ptr %scr"
             self.do(f"ret i64 {self.emit(f'call i64 @f{n}({args})')}")
         self.label(top)
         self.store_word("%tp", 0, self.op("and", self.load_word("%tp", 0), ~self.shared.packing.position.mask))

@@ -2,8 +2,9 @@
 """Packed states: where each scalar lies in the 64-bit words of a state.
 
 Shared cells come first.  Behind them each thread has words of its own: its position, then the kept variables and
-stack objects of the functions in progress.  A function's frame lies behind those of all its possible callers, so that
-functions which are never in progress together share bits.  No scalar crosses a word.
+stack objects of the functions in progress.  A function's frame lies behind those of all its possible callees, so that
+functions which are never in progress together share bits and a thread with short chains of calls needs few words.
+No scalar crosses a word.
 """
 
 from __future__ import annotations
@@ -111,11 +112,10 @@ class Packing:
 
     def _frames(self, program: Program) -> dict[str, int]:
         """Lay out every function's frame; the end of each, in bits from the thread's first word."""
-        starts: dict[str, int] = {}
         ends: dict[str, int] = {}
-        for name in reversed(program.order):
+        for name in program.order:
             code = program.codes[name]
-            bits = _Bits(max(starts.get(name, 0), self.position.width))
+            bits = _Bits(max([self.position.width, *(ends[callee] for callee in _callees(program, name))]))
             for slot in code.slots:
                 self.vars[name, slot] = bits.lane(self.layout.width(code.function.vars[slot]))
             for made in code.objects:
@@ -125,8 +125,6 @@ class Packing:
                     for part, width in enumerate(self.layout.widths(field)):
                         lanes[field.name, part] = bits.lane(width, self.layout.count(field))
             ends[name] = bits.end
-            for callee in _callees(program, name):
-                starts[callee] = max(starts.get(callee, 0), bits.end)
         return ends
 
     def pack_cells(self, cells: tuple[int, ...]) -> list[int]:
