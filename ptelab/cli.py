@@ -8,6 +8,7 @@ import functools
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,10 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.
     """
+    progress = _ProgressLine() if sys.stderr.isatty() and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
-        progress=_progress_line() if sys.stderr.isatty() and not as_json else None,
+        progress=progress,
     )  # fmt: skip
     if trace is not None:
         _check_writable(trace)
@@ -183,7 +185,8 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
             continue
         built, verdict = checking.check(test, options)
         verdicts.append((built, verdict))
-        _clear_line(options)
+        if progress is not None:
+            progress.clear()
         if as_json:
             bounds = built.scenario.params
             click.echo(json.dumps(report.json_object(verdict, options.arch, patch_names, bounds), ensure_ascii=False))
@@ -255,23 +258,27 @@ def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
         click.echo(f"{count} tests: {', '.join(words)}")
 
 
-def _progress_line() -> Callable[[checking.Progress], None]:
-    import time
+class _ProgressLine:
+    """A line on the terminal while an exploration runs: states, rate, queue, depth, memory."""
 
-    started = time.monotonic()
+    def __init__(self) -> None:
+        from rich.console import Console
 
-    def show(p: checking.Progress) -> None:
-        rate = p.states / max(time.monotonic() - started, 0.1)
+        self._status = Console(stderr=True).status("")
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the line away; the next exploration starts its own clock."""
+        self._status.stop()
+        self._started = 0.0
+
+    def __call__(self, p: checking.Progress) -> None:
+        if not self._started:
+            self._started = time.monotonic()
+            self._status.start()
+        rate = p.states / max(time.monotonic() - self._started, 0.1)
         memory = f"  {p.memory_bytes / (1 << 20):,.0f} MB" if p.memory_bytes else ""
-        line = f"{p.states:>12,} states  {rate:>10,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}"
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True)
-
-    return show
-
-
-def _clear_line(options: Options) -> None:
-    if options.progress is not None:
-        click.echo("\r\x1b[K", nl=False, err=True)
+        self._status.update(f"{p.states:,} states  {rate:,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}")
 
 
 # ---------------------------------------------------------------------------------------------- traces
