@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 
@@ -14,3 +17,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def update(request: pytest.FixtureRequest) -> bool:
     """Whether golden files are rewritten instead of compared."""
     return bool(request.config.getoption("--update"))
+
+
+@pytest.fixture
+def golden(update: bool) -> Callable[[Path, str], None]:
+    """Compare a text with a file of the repository, or write the file with --update."""
+
+    def compare(path: Path, text: str) -> None:
+        if update:
+            path.write_text(text, encoding="utf-8")
+        assert path.exists(), f"{path.name} is missing: make update, then read git diff"
+        assert text == path.read_text(encoding="utf-8"), f"{path.name} differs: make update, then read git diff"
+
+    return compare

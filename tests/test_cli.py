@@ -106,9 +106,15 @@ def test_an_unknown_patch_names_the_known_ones() -> None:
     ("text", "words"),
     [
         ("nothing of a diff\n", ["no unified diff"]),
-        ("--- a/linux/mm/rmap.py\n+++ b/linux/mm/rmap.py\n@@ -1,1 +1,1 @@\n-no such line\n+another\n", ["does not apply"]),
+        (
+            "--- a/linux/mm/rmap.py\n+++ b/linux/mm/rmap.py\n@@ -1,1 +1,1 @@\n-no such line\n+another\n",
+            ["does not apply"],
+        ),
         ("--- a/linux/mm/none.py\n+++ b/linux/mm/none.py\n@@ -1,1 +1,1 @@\n-x\n+y\n", ["none.py"]),
-        ("--- a/user.py\n+++ b/user.py\n@@ -1,1 +1,2 @@\n # SPDX-License-Identifier: GPL-2.0-only\n+class (:\n", ["user.py:2"]),
+        (
+            "--- a/user.py\n+++ b/user.py\n@@ -1,1 +1,2 @@\n # SPDX-License-Identifier: GPL-2.0-only\n+class (:\n",
+            ["user.py:2"],
+        ),
     ],
 )
 def test_a_patch_that_does_not_apply(tmp_path: Path, text: str, words: list[str]) -> None:

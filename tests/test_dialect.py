@@ -32,7 +32,6 @@ from ptelab.lang import {words}
 """
 
 
-
 @pytest.fixture
 def golden(update: bool) -> Golden:
     """Compare a text with a golden file, or rewrite the file when asked to."""

@@ -137,9 +137,19 @@ def test_the_model_imports_as_linux_includes(path: Path) -> None:
         first = module.split(".")[0]
         if parts[0] == "linux":
             in_arch = parts[1] == "arch"
-            assert first in ("linux", "asm", "asm_generic", "mm", "arch", "hw", "ptelab", "typing", "enum", "stubs", "fs"), (
-                f"{name(path)} imports {module}"
-            )
+            assert first in (
+                "linux",
+                "asm",
+                "asm_generic",
+                "mm",
+                "arch",
+                "hw",
+                "ptelab",
+                "typing",
+                "enum",
+                "stubs",
+                "fs",
+            ), f"{name(path)} imports {module}"
             if not in_arch:
                 assert first not in ("hw", "arch"), f"{name(path)}: generic code reaches the architecture through asm"
             elif first == "arch":
@@ -186,7 +196,9 @@ def test_docstrings_of_the_model_have_the_agreed_form(path: Path) -> None:
             assert text, f"{name(path)}:{node.lineno}: {node.name} has no docstring"
             first = text.splitlines()[0]
             assert first.endswith((".", "?", ":")), f"{name(path)}:{node.lineno}: a docstring is sentences"
-            assert not re.search(r"^\s*(:param|Args:|Returns:|@param)", text, re.MULTILINE), f"{name(path)}: {node.name}"
+            assert not re.search(r"^\s*(:param|Args:|Returns:|@param)", text, re.MULTILINE), (
+                f"{name(path)}: {node.name}"
+            )
 
 
 # ----------------------------------------------------------------------------------------------- texts
