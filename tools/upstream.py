@@ -17,6 +17,8 @@ _MIRRORS = re.compile(r'^"""Mirrors (\S+) \(v7\.0\)(, with what it includes)?', 
 _NAME = re.compile(r"\b([A-Za-z_]\w*)\s*\(")
 _DEFINE = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.MULTILINE)
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]+[<"]([\w/.-]+)[>"]', re.MULTILINE)
+_SYSCALL = re.compile(r"^SYSCALL_DEFINE\d\((\w+)", re.MULTILINE)
+_ENTRY = re.compile(r"^DEFINE_IDTENTRY\w*\((\w+)", re.MULTILINE)
 _FLAG = re.compile(r"^_*(?:PAGEFLAG|FOLIO_\w*FLAG|\w*PAGEFLAG|\w*TEST\w*FLAG)\w*\((\w+)(?:,\s*(\w+))?", re.MULTILINE)
 
 
@@ -26,6 +28,7 @@ def names(text: str) -> set[str]:
     for line in text.splitlines():
         if line[:1].isalpha() or line[:1] == "_":
             found.update(_NAME.findall(line))
+    found |= {f"sys_{name}" for name in _SYSCALL.findall(text)} | set(_ENTRY.findall(text))
     for upper, lower in _FLAG.findall(text):
         flag = lower or upper
         found |= {f"folio_{verb}_{flag}" for verb in ("test", "set", "clear", "test_set", "test_clear")}

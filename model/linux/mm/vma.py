@@ -169,7 +169,7 @@ def init_vma_munmap(vms: vma_munmap_struct, start: Addr, end: Addr, unlock: bool
 def vma_iter_clear_gfp(mm: mm_struct, start: Addr, end: Addr) -> None:
     """Empty a range of the tree of VMAs.
 
-    Differs: an address at a time; the lock makes it one.
+    Differs: an address at a time; the lock makes it one.  Differs: Linux has it in mm/vma.h.
     """
     for addr in range(start, end):
         mm.mm_mt[addr] = None
@@ -206,7 +206,10 @@ def do_vmi_munmap(mm: mm_struct, start: Addr, len: Addr, unlock: bool) -> Errno:
 
 
 def vma_find(mm: mm_struct, start: Addr, end: Addr) -> vm_area_struct | None:
-    """The first VMA in a range."""
+    """The first VMA in a range.
+
+    Differs: Linux has it in include/linux/mm.h, and it goes on from an iterator's place.
+    """
     for addr in range(start, end):
         vma = mm.mm_mt[addr]
         if vma is not None:

@@ -33,5 +33,8 @@ def folio_lock(folio: Folio) -> None:
 
 
 def folio_start_writeback(folio: Folio) -> None:
-    """Say that the folio is on its way to the disk."""
+    """Say that the folio is on its way to the disk.
+
+    Differs: Linux has it in include/linux/page-flags.h.
+    """
     __folio_start_writeback(folio)
