@@ -32,18 +32,6 @@ from ptelab.lang import {words}
 """
 
 
-@pytest.fixture
-def golden(update: bool) -> Golden:
-    """Compare a text with a golden file, or rewrite the file when asked to."""
-
-    def compare(path: Path, text: str) -> None:
-        if update:
-            path.write_text(text, encoding="utf-8")
-        assert text == path.read_text(encoding="utf-8"), f"{path} differs; see with pytest --update and git diff"
-
-    return compare
-
-
 def compile_text(text: str, path: str = "case.py") -> str:
     """Compile all functions of a text that stands alone, as the file at `path` in a model; give the IR as text."""
     sources = Sources("x86_64", model=Path("/nonexistent"), overlay={path: text})
