@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The bundled patches: each must be caught where the tests say so, and only a test that can fail proves anything."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ptelab import bundled, checking
+from ptelab.checking import Options
+from ptelab.litmus.build import MODELLED, read
+
+PATCHES = sorted(bundled.directory("patches").glob("*.patch"))
+CHANGED_LINES_MAX = 25
+HEADER = ("Subject", "Kind", "Caught-by")
+
+
+def claims() -> list[tuple[Path, str, str, str]]:
+    """Every `Patch=` of every bundled test, for each architecture with a model: file, patch, arch, result."""
+    return [
+        (path, claim.id, arch, claim.result if arch in claim.arches else read(path).expected)
+        for path in bundled.litmus_files([])
+        for claim in read(path).patches
+        for arch in read(path).arches
+        if arch in MODELLED
+    ]
+
+
+def header(path: Path) -> dict[str, str]:
+    """The lines `Name: text` before the diff."""
+    head = path.read_text(encoding="utf-8").partition("\n--- ")[0]
+    return dict(re.findall(r"^([A-Z][\w-]+(?: \w+)?): (.*)$", head, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("path", "patch", "arch", "result"), claims(), ids=lambda v: getattr(v, "stem", str(v)))
+def test_a_patch_flips_the_test_that_names_it(path: Path, patch: str, arch: str, result: str) -> None:
+    """A test must not survive the un-fix that it says catches it, nor be broken by one that it says it bears."""
+    _, verdict = checking.check(read(path), Options(threads=2, arch=arch, patches=(bundled.patch_path(patch),)))
+    assert verdict.result == result
+    assert verdict.exploration.complete
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda p: p.stem)
+def test_every_patch_is_caught_by_the_test_that_its_header_names(patch: Path) -> None:
+    """No patch may be in the tree that no test catches, or whose header names a test that does not."""
+    names = header(patch)
+    assert set(HEADER) <= set(names), patch.name
+    caught = {
+        path.stem for path, id_, _, result in claims() if patch.stem.startswith(id_) and result != read(path).expected
+    }
+    wanted = {name.strip().removesuffix(".litmus") for name in names["Caught-by"].split(",")}
+    assert wanted and wanted <= caught, (wanted, caught)
+
+
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda p: p.stem)
+def test_patches_are_small(patch: Path) -> None:
+    """An un-fix must stay readable: at most 25 changed lines, or one for a mutant."""
+    lines = patch.read_text(encoding="utf-8").partition("\n--- ")[2].splitlines()[2:]
+    changed = [line for line in lines if re.match(r"[+-](?![+-]{2} )", line)]
+    assert 0 < len(changed) <= CHANGED_LINES_MAX
