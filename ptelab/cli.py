@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -215,7 +216,8 @@ def _status(verdicts: Sequence[Verdict]) -> int:
 
 
 def _replay_command(path: Path, verdict: Verdict, model: dict[str, Any]) -> str:
-    words = ["ptelab", "replay", str(path), format_choices(verdict.example.choices if verdict.example else [])]
+    file = path.stem if path.parent == bundled.directory("litmus") else str(path)
+    words = ["ptelab", "replay", file, format_choices(verdict.example.choices if verdict.example else [])]
     if model["arch"] != "x86_64":
         words += ["--arch", model["arch"]]
     for patch in model["patches"]:
@@ -224,9 +226,7 @@ def _replay_command(path: Path, verdict: Verdict, model: dict[str, Any]) -> str:
         words += ["--model", str(model["model"])]
     if model["no_reduce"]:
         words.append("--no-reduce")
-    return " ".join(
-        w if w and all(c.isalnum() or c in "+-_./*,:" for c in w) and "*" not in w else f"'{w}'" for w in words
-    )
+    return shlex.join(words)
 
 
 def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, Any]) -> None:
