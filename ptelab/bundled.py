@@ -58,6 +58,8 @@ def patch_path(word: str) -> Path:
 def litmus_files(words: list[str]) -> list[Path]:
     """The litmus files that paths name, directories searched; all bundled ones without paths."""
     found: list[Path] = []
+    if "" in words:
+        raise SourceError("an empty file name; write the path of a litmus file or the name of a bundled test instead")
     for root in [Path(w) for w in words] or [directory("litmus")]:
         if root.is_dir():
             inside = sorted(root.rglob("*.litmus"))

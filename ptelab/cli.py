@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -56,6 +56,10 @@ class _Commands(click.Group):
             # The reader has gone; nothing more can be said to it, not even at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             status = OK
+        except OSError as error:
+            _complain(f"the output cannot be written: {error.strerror}")
+            sys.stdout = None  # what is buffered for it has nowhere to go, at exit neither
+            status = BAD_INPUT
         except (click.Abort, KeyboardInterrupt):
             _complain("interrupted")
             status = LIMIT
@@ -64,6 +68,10 @@ class _Commands(click.Group):
 
 def _complain(text: str) -> None:
     click.echo("ptelab: " + " ".join(text.split()), err=True)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: the caller has closed it
 
 
 def main() -> None:
@@ -167,7 +175,7 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.
     """
-    progress = _ProgressLine() if sys.stderr.isatty() and not as_json else None
+    progress = _ProgressLine() if _is_terminal(sys.stderr) and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
         progress=progress,
@@ -238,7 +246,7 @@ def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, A
 
 
 def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
-    if sys.stdout.isatty() and len(verdicts) > 1:
+    if _is_terminal(sys.stdout) and len(verdicts) > 1:
         from rich.console import Console  # a second's tenth that only a terminal has to pay
         from rich.table import Table
 

@@ -67,7 +67,10 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         ("Arch=", "Arhc=", ["Arch, Reach, Patch or Bounds"]),
         ("Arch=x86_64", "Arch=mips", ["mips", "x86_64, arm64 or s390"]),
         ("Arch=", "Reach=no_such_situation\nArch=", ["no_such_situation", "store_faults"]),
-        ("Arch=", "Bounds=NO_SUCH:1\nArch=", ["NO_SUCH", "NR_PAGES"]),
+        ("Arch=", "Bounds=NO_SUCH:1\nArch=", ["NO_SUCH", "MAX_GATHER_BATCH"]),
+        ("Arch=", "Bounds=NR_PAGES:1\nArch=", ["NR_PAGES follows from the test"]),
+        ("Arch=", "Bounds=PTRS_PER_PTE:0\nArch=", ["PTRS_PER_PTE cannot be 0", "from 1"]),
+        ("Arch=", "Bounds=MMU_GATHER_BUNDLE:9\nArch=", ["MMU_GATHER_BUNDLE cannot be 9", "from 2 to 3"]),
         ("Arch=", "Bounds=NR_PAGES\nArch=", ["NR_PAGES", "NAME:NUMBER"]),
         ("mm:m,", "mm:q,", ["'q'", "mm:m"]),
         ("munmap(x", "mumnap(x", ["mumnap", "munmap(addr, len)"]),
@@ -143,9 +146,19 @@ def test_an_unwritable_trace(tmp_path: Path) -> None:
         is_one_line_and_exit_2(run("check", "--trace", path, SMALL), str(path))
 
 
+def test_an_output_that_cannot_be_written() -> None:
+    for words in (["check", "--json", SMALL], ["list"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            command = [sys.executable, "-m", "ptelab", *words]
+            found = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert found.returncode == 2
+        assert found.stderr.startswith("ptelab: the output cannot be written") and found.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "words",
     [
+        ["check", ""],
         ["check", "--memory", "lots"],
         ["check", "--time", "-1"],
         ["check", "--threads", "0"],

@@ -98,7 +98,7 @@ def special(name: str, model: Path) -> bool:
             memory.write_text(head + mark + body + following + rest)
         case "fault: marking the folio dirty":
             head, mark, tail = memory.read_text().partition("def fault_dirty_shared_page(")
-            memory.write_text(head + mark + tail.replace("folio_mark_dirty(folio)", "False", 1))
+            memory.write_text(head + mark + tail.replace("    folio_mark_dirty(folio)\n", "", 1))
         case _:
             return False
     return True

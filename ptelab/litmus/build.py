@@ -117,21 +117,46 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int) 
         "VALUE_MAX": generated.value_max,
         "FILE_PAGES": max((len(f.values) for f in test.files.values()), default=1),
     }
-    entries = test.bounds.get("PTRS_PER_PTE", params.get("PTRS_PER_PTE", 2))
+    entries = max(1, test.bounds.get("PTRS_PER_PTE", params.get("PTRS_PER_PTE", 2)))
     pages = max((v.start + v.pages for v in test.vmas.values()), default=1)
     params["PTRS_PER_PTE"] = entries
     params["PTRS_PER_PMD"] = -(-pages // entries)
     params["NR_PAGES"] = params["PTRS_PER_PMD"] * entries
-    params |= _pools(test, params, compiled.module)
+    derived = set(params) - set(compiled.param_defaults) | {"NR_CPUS", "FILE_PAGES", "NR_PAGES", "PTRS_PER_PMD"}
+    derived |= {"GATHER_BATCHES", "GATHER_ENTRIES"} & set(params)
+    pools = _pools(test, params, compiled.module)
+    # Pools that only a changed model has: their size is the test's to say.
+    shared = [s.name for s in compiled.module.structs.values() if s.kind in ("shared", "ghost")]
+    strangers = {f"nr_{name}": 1 for name in shared if f"nr_{name}" not in pools}
     for name, value in test.bounds.items():
-        if name not in params:
-            pos = next(m.pos for m in test.litmus.metadata if m.key == "Bounds" and name in m.value)
-            raise test.error(pos, f"the model has no bound '{name}'", known(sorted(params)))
-        params[name] = value
+        params[name] = _bound(test, name, value, strangers | params, (derived | set(pools)) - {"VALUE_MAX"})
     if "GATHER_BATCHES" in params:
         params["GATHER_BATCHES"] = params["MAX_GATHER_BATCH_COUNT"] + 1
         params["GATHER_ENTRIES"] = params["GATHER_BATCHES"] * params["MAX_GATHER_BATCH"]
-    return params
+    return params | {name: size for name, size in pools.items() if name not in test.bounds}
+
+
+_MINIMA = {"MAX_GATHER_BATCH_COUNT": 0, "MAX_GATHER_BATCH": 2, "MMU_GATHER_BUNDLE": 2}
+_BOUND_MAX = 255
+
+
+# The value of one entry of `Bounds=`, which must leave the sizes consistent.
+def _bound(test: Test, name: str, value: int, params: dict[str, int], derived: set[str]) -> int:
+    pos = next((m.pos for m in test.litmus.metadata if m.key == "Bounds" and name in m.value), syntax.Pos(1, 1))
+    free = sorted(n for n in params if n not in derived)
+    if name in derived:
+        raise test.error(pos, f"{name} follows from the test", known(free))
+    if name not in params:
+        raise test.error(pos, f"the model has no bound '{name}'", known(free))
+    least = params[name] if name == "VALUE_MAX" else _MINIMA.get(name, 1)
+    most = _BOUND_MAX
+    if name == "MMU_GATHER_BUNDLE":
+        most = test.bounds.get("MAX_GATHER_BATCH", params["MAX_GATHER_BATCH"])
+    elif name == "MAX_GATHER_BATCH":
+        least = test.bounds.get("MMU_GATHER_BUNDLE", params["MMU_GATHER_BUNDLE"])
+    if not least <= value <= most:
+        raise test.error(pos, f"{name} cannot be {value} here", f"a number from {least} to {most}")
+    return value
 
 
 def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, int]:
@@ -157,7 +182,8 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "LitmusColumns": 1,
     }
     shared = [s.name for s in module.structs.values() if s.kind in ("shared", "ghost")]
-    if strangers := [name for name in shared if name not in sizes and f"nr_{name}" not in params | test.bounds]:
+    shared = [name for name in shared if name in sizes or f"nr_{name}" not in params | test.bounds]
+    if strangers := [name for name in shared if name not in sizes]:
         raise SourceError(f"the model's pool {strangers[0]} has no size; write Bounds=nr_{strangers[0]}:1 in the test")
     return {f"nr_{name}": max(1, sizes.get(name, 1)) for name in shared}
 
