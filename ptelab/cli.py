@@ -200,7 +200,7 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
             bounds = built.scenario.params
             click.echo(json.dumps(report.json_object(verdict, options.arch, patch_names, bounds), ensure_ascii=False))
         else:
-            click.echo("\n".join(report.herd_lines(verdict)))
+            click.echo("\n".join(report.herd_lines(verdict, built.scenario.params)))
             if verdict.status == "failed":
                 _show_example(path, built, verdict, model)
             click.echo()
@@ -261,7 +261,8 @@ def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
         Console().print(table)
     if count > 1:
         numbers = {s: sum(v.status == s for _, v in verdicts) for s in ("ok", "failed", "incomplete")}
-        numbers["skipped"] = count - len(verdicts)
+        interrupted = any(v.exploration.stopped == "interrupt" for _, v in verdicts)
+        numbers["not run" if interrupted else "skipped"] = count - len(verdicts)
         words = [f"{n} {s}" for s, n in numbers.items() if n or s == "ok"]
         click.echo(f"{count} tests: {', '.join(words)}")
 

@@ -12,8 +12,21 @@ from ptelab.litmus.judge import Verdict
 _KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
 
 
-def herd_lines(verdict: Verdict) -> list[str]:
-    """The lines that herd prints of a test, and a line `!!! …` for everything that is wrong."""
+_BOUNDS = (
+    "NR_CPUS",
+    "NR_PAGES",
+    "PTRS_PER_PTE",
+    "nr_mm_struct",
+    "nr_vm_area_struct",
+    "nr_Folio",
+    "nr_ptdesc",
+    "VALUE_MAX",
+)
+"""The bounds that a reader should have before the eyes; `--json` has all of them."""
+
+
+def herd_lines(verdict: Verdict, bounds: Mapping[str, int]) -> list[str]:
+    """The lines that herd prints of a test, what was explored, and a line `!!! …` for everything that is wrong."""
     test, found = verdict.test, verdict.exploration
     condition = test.litmus.condition
     lines = [
@@ -27,6 +40,8 @@ def herd_lines(verdict: Verdict) -> list[str]:
         f"Condition {condition.quantifier} {condition.text}" if condition else "Condition ~exists (any flag)",
         f"Observation {test.name} {verdict.result} {verdict.positive} {verdict.negative}",
         f"Time {test.name} {found.seconds:.2f}",
+        f"Explored {found.states} states, {found.transitions} transitions, depth {found.depth}",
+        "Bounds " + " ".join(f"{n}:{bounds[n]}" for n in dict.fromkeys([*_BOUNDS, *test.bounds]) if n in bounds),
     ]
     return lines + [f"!!! {problem}" for problem in verdict.problems]
 
