@@ -165,7 +165,7 @@ def _unexpected(file: str, text: str, error: lark.UnexpectedToken) -> LitmusErro
         line = text.count("\n", 0, len(text.rstrip())) + 1
         pos, what = Pos(line, len(text.rstrip().splitlines()[-1]) + 1 if text.strip() else 1), "the file ends here"
     else:
-        pos, what = Pos(error.line, error.column), f"'{str(token).strip()}' is not expected here"
+        pos, what = Pos(error.line, error.column), f"'{' '.join(str(token).split())}' is not expected here"
     return LitmusError(file, pos, what, _expected(error.accepts or error.expected))
 
 
