@@ -197,7 +197,7 @@ def place(f: Frame, node: ast.expr, word: str) -> PlaceRef:
         raise f.refuse(node, f"{word} of what is no member of a struct", "x.member or x.array[i]")
     if found.whole_array:
         raise f.refuse(node, f"{word} of a whole array", "one element, x.array[i]")
-    if found.start != 0 or found.stop != len(found.member.ir.parts):
+    if found.type != found.member.element:
         raise f.refuse(
             node, f"{word} of one part of {found.struct.name}.{found.member.name}, which is accessed as a whole",
             "the whole value, with _replace(…)",
