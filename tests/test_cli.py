@@ -46,14 +46,17 @@ def is_one_line_and_exit_2(result: Result, *words: str) -> None:
 
 
 def test_a_missing_file() -> None:
+    """A file that is not there must not end in a traceback."""
     is_one_line_and_exit_2(run("check", "/nowhere/x.litmus"), "/nowhere/x.litmus")
 
 
 def test_an_empty_directory(tmp_path: Path) -> None:
+    """A directory without tests must not count as a pass."""
     is_one_line_and_exit_2(run("check", tmp_path), str(tmp_path), "no litmus file")
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """Bytes that are no text must not end in a traceback."""
     path = tmp_path / "x.litmus"
     path.write_bytes(b"MM x\n\xff\xfe{}\n")
     is_one_line_and_exit_2(run("check", path), "UTF-8")
@@ -86,15 +89,18 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     ],
 )
 def test_a_malformed_litmus_file_is_located(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    """No mistake in a litmus file may be reported without its place and what to write."""
     path = small(tmp_path, (old, new))
     is_one_line_and_exit_2(run("check", path), f"{path}:", *words)
 
 
 def test_an_unknown_architecture() -> None:
+    """An unknown architecture must not be taken for another."""
     is_one_line_and_exit_2(run("check", "--arch", "vax", SMALL), "vax", "x86_64")
 
 
 def test_an_architecture_without_a_model_is_skipped_with_the_reason() -> None:
+    """What cannot be checked must not look checked."""
     for arch in ("arm64", "s390"):
         result = run("check", "--arch", arch, SMALL)
         assert result.exit_code == 4
@@ -102,6 +108,7 @@ def test_an_architecture_without_a_model_is_skipped_with_the_reason() -> None:
 
 
 def test_an_unknown_patch_names_the_known_ones() -> None:
+    """A mistyped patch must not leave the user to guess."""
     is_one_line_and_exit_2(run("check", "--patch", "123456789abc", SMALL), "123456789abc", "5df397dec7c4")
 
 
@@ -121,12 +128,14 @@ def test_an_unknown_patch_names_the_known_ones() -> None:
     ],
 )
 def test_a_patch_that_does_not_apply(tmp_path: Path, text: str, words: list[str]) -> None:
+    """A patch must not be applied in part, or silently not at all."""
     path = tmp_path / "x.patch"
     path.write_text(text, encoding="utf-8")
     is_one_line_and_exit_2(run("check", "--patch", path, SMALL), *words)
 
 
 def test_a_construct_outside_the_dialect(tmp_path: Path) -> None:
+    """A model outside the dialect must not end in a traceback."""
     path = tmp_path / "x.patch"
     spdx = "# SPDX-License-Identifier: GPL-2.0-only"
     path.write_text(f"--- a/fs.py\n+++ b/fs.py\n@@ -1,1 +1,2 @@\n {spdx}\n+import os\n", encoding="utf-8")
@@ -134,19 +143,23 @@ def test_a_construct_outside_the_dialect(tmp_path: Path) -> None:
 
 
 def test_a_missing_model() -> None:
+    """A model that is not there must not be replaced by the bundled one."""
     is_one_line_and_exit_2(run("check", "--model", "/nowhere", SMALL), "/nowhere")
 
 
 def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
+    """A directory without a model must not end in a traceback."""
     is_one_line_and_exit_2(run("check", "--model", tmp_path, SMALL), str(tmp_path))
 
 
 def test_an_unwritable_trace(tmp_path: Path) -> None:
+    """A check must not run for long and then fail to write its trace."""
     for path in ("/nowhere/trace.txt", tmp_path):
         is_one_line_and_exit_2(run("check", "--trace", path, SMALL), str(path))
 
 
 def test_an_output_that_cannot_be_written() -> None:
+    """A full or closed output must not end in a traceback."""
     for words in (["check", "--json", SMALL], ["list"]):
         with open("/dev/full", "w", encoding="utf-8") as full:
             command = [sys.executable, "-m", "ptelab", *words]
@@ -172,6 +185,7 @@ def test_an_output_that_cannot_be_written() -> None:
     ],
 )
 def test_bad_arguments(words: list[str]) -> None:
+    """No bad argument may end in a traceback or in another exit status than 2."""
     is_one_line_and_exit_2(run(*words))
 
 
@@ -179,6 +193,7 @@ def test_bad_arguments(words: list[str]) -> None:
 
 
 def test_the_output_has_the_lines_that_the_scripts_of_herd_read() -> None:
+    """No line that scripts read may be missing or moved."""
     result = run("check", SMALL)
     assert result.exit_code == 0, result.output
     assert re.search(rf"^Test {re.escape(SMALL)} Allowed$", result.stdout, re.MULTILINE)
@@ -189,6 +204,7 @@ def test_the_output_has_the_lines_that_the_scripts_of_herd_read() -> None:
 
 
 def test_json_is_one_object_a_test() -> None:
+    """No promised key may be missing from the JSON."""
     result = run("check", "--json", SMALL, "readonly_store")
     assert result.exit_code == 0, result.output
     objects = [json.loads(line) for line in result.stdout.splitlines()]
@@ -199,6 +215,7 @@ def test_json_is_one_object_a_test() -> None:
 
 
 def test_a_result_that_is_not_as_expected_exits_1_and_can_be_replayed(tmp_path: Path) -> None:
+    """A failure must not be shown without a command that replays it."""
     path = small(tmp_path, ("Result: Always", "Result: Never"))
     result = run("check", path)
     assert result.exit_code == 1
@@ -211,12 +228,14 @@ def test_a_result_that_is_not_as_expected_exits_1_and_can_be_replayed(tmp_path: 
 
 
 def test_a_situation_that_is_not_reached_makes_a_test_fail(tmp_path: Path) -> None:
+    """A Never must not be empty."""
     result = run("check", small(tmp_path, ("Arch=", "Reach=page_table_install_lost\nArch=")))
     assert result.exit_code == 1
     assert "situation page_table_install_lost is not reached" in result.stdout
 
 
 def test_a_filter_that_leaves_nothing_makes_a_test_fail(tmp_path: Path) -> None:
+    """A filter that drops every run must not make a Never."""
     result = run("check", small(tmp_path, ("exists (", "filter (f[0]=7)\nexists (")))
     assert result.exit_code == 1
     assert "the filter leaves no outcome" in result.stdout
@@ -224,6 +243,7 @@ def test_a_filter_that_leaves_nothing_makes_a_test_fail(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["native", "machine"])
 def test_a_limit_is_never_a_never(engine: str) -> None:
+    """A limit must not be reported as a pass."""
     result = run("check", "--json", "--engine", engine, "--memory", "1K", "--time", "0.001", "store+writeback")
     assert result.exit_code == 3, result.output
     found = json.loads(result.stdout)
@@ -231,6 +251,7 @@ def test_a_limit_is_never_a_never(engine: str) -> None:
 
 
 def test_traces_are_written_as_text_and_as_json(tmp_path: Path) -> None:
+    """A trace must not be lost for lack of a failure to print it."""
     assert run("check", "--trace", tmp_path / "t.txt", SMALL).exit_code == 0
     assert "P0" in (tmp_path / "t.txt").read_text(encoding="utf-8")
     assert run("check", "--trace", tmp_path / "t.json", SMALL).exit_code == 0
@@ -239,6 +260,7 @@ def test_traces_are_written_as_text_and_as_json(tmp_path: Path) -> None:
 
 
 def test_a_copy_of_the_model_can_be_used(tmp_path: Path) -> None:
+    """A copy of the model must not behave differently from the bundled one."""
     import shutil
 
     from ptelab.source import bundled_model
@@ -248,12 +270,14 @@ def test_a_copy_of_the_model_can_be_used(tmp_path: Path) -> None:
 
 
 def test_show_prints_source_and_ir() -> None:
+    """No function may be shown without its source or without its IR."""
     result = run("show", "folio_mkclean")
     assert result.exit_code == 0, result.output
     assert "def folio_mkclean(folio: Folio)" in result.stdout and "rmap.py:" in result.stdout
 
 
 def test_list_shows_every_test_as_a_question_and_every_patch() -> None:
+    """No test and no patch may be missing from the list."""
     result = run("list")
     assert result.exit_code == 0
     for path in bundled.litmus_files([]):
@@ -263,5 +287,6 @@ def test_list_shows_every_test_as_a_question_and_every_patch() -> None:
 
 
 def test_the_command_is_also_a_module() -> None:
+    """`python -m ptelab` must not differ from `ptelab`."""
     found = subprocess.run([sys.executable, "-m", "ptelab", "--version"], capture_output=True, text=True, check=True)
     assert found.stdout.startswith("ptelab, version ")

@@ -37,6 +37,7 @@ def stem(path: Path) -> str:
 
 @pytest.mark.parametrize("path", FILES, ids=stem)
 def test_bundled_files_are_in_order(path: Path) -> None:
+    """No bundled test may lack its question, its result, its situations or its row in the README."""
     test = read(path)
     assert test.name == path.stem
     assert test.expected, "no Result: line"
@@ -64,6 +65,7 @@ def measured(path: Path, options: Options) -> dict[str, Any]:
 @pytest.mark.parametrize("path", FILES, ids=stem)
 def test_verdicts_and_counts_are_as_measured(path: Path, golden: Callable[[Path, str], None]) -> None:
     # Counts are assertions: what must not change them does not change them unseen.
+    """No verdict, count or outcome may change unseen."""
     found = {arch: measured(path, replace(OPTIONS, arch=arch)) for arch in read(path).arches if arch in MODELLED}
     golden(path.with_suffix(".expected"), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
@@ -79,11 +81,13 @@ def is_small(path: Path) -> bool:
 @pytest.mark.parametrize("path", [p for p in FILES if is_small(p)], ids=stem)
 def test_the_reference_machine_agrees(path: Path) -> None:
     # Two implementations of one meaning: not alike, equal.
+    """The native engine must not differ from the reference machine in anything but speed."""
     assert measured(path, replace(OPTIONS, engine="machine")) == measured(path, OPTIONS)
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if is_small(p)], ids=stem)
 def test_reductions_change_no_verdict_and_no_outcome(path: Path) -> None:
+    """No reduction may change a verdict, a flag or an outcome."""
     reduced, full = measured(path, OPTIONS), measured(path, replace(OPTIONS, reduce=False))
     for key in ("result", "flags", "outcomes"):
         assert reduced[key] == full[key]
@@ -131,6 +135,7 @@ exists (~(f[1]=2 /\\ fault(P1,x,SIGSEGV)) => flag lost_write \\/ not 0:r1!=-EINV
 
 
 def test_every_part_is_understood() -> None:
+    """No part of a litmus file may be dropped or misread."""
     test = resolve(parse(TEXT, "x.litmus"))
     assert (test.name, test.expected, test.arches) == ("some+test", "Sometimes", ("x86_64", "arm64"))
     assert test.question == "What is this?"
@@ -150,11 +155,13 @@ def test_every_part_is_understood() -> None:
     [("if (r0", "while (r0", 24), ("WRITE_ONCE(*(", "WRITE_ONCE(*", 25), ("\nexists", "\nexist", 35)],
 )
 def test_places_in_a_file_survive_the_blanking_of_comments(old: str, new: str, line: int) -> None:
+    """Comments must not shift the places of errors."""
     with pytest.raises(syntax.LitmusError, match=rf"^x\.litmus:{line}:"):
         parse(TEXT.replace(old, new), "x.litmus")
 
 
 def test_an_unfinished_comment_is_found_where_it_begins() -> None:
+    """An unfinished comment must not be blamed on the end of the file."""
     with pytest.raises(syntax.LitmusError, match=r"^x.litmus:11:15: .*\*\) is missing"):
         parse(TEXT.replace("another *)", "another"), "x.litmus")
 
@@ -210,11 +217,13 @@ def explored(*outcomes: int, flags: tuple[str, ...] = (), complete: bool = True)
     ],
 )
 def test_what_was_found_is_judged(claim: str, expected: str, found: Exploration, result: str, status: str) -> None:
+    """No exploration may be judged better than it was."""
     verdict = judge(simple(claim, expected), OBSERVED, found)
     assert (verdict.result, verdict.status) == (result, status), verdict.problems
 
 
 def test_a_situation_that_no_run_goes_through_fails() -> None:
+    """A situation that is not reached must not pass."""
     test = simple("exists (0:r0=1)", "Never", "Reach=here,there")
     found = explored(0)
     found.reached = {"here"}
@@ -222,5 +231,6 @@ def test_a_situation_that_no_run_goes_through_fails() -> None:
 
 
 def test_the_shortest_run_that_shows_the_failure_is_the_example() -> None:
+    """The example must not be longer than it has to be."""
     verdict = judge(simple("exists (~0:r0=0)", "Never"), OBSERVED, explored(0, 2, 1))
     assert verdict.example is not None and len(verdict.example.choices) == 2

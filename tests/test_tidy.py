@@ -97,6 +97,7 @@ def room(path: Path) -> str:
 @pytest.mark.parametrize("path", TOOL, ids=name)
 def test_the_tool_imports_downwards_only(path: Path) -> None:
     # An engine that knew the front end, or litmus an engine, would give a sentence two meanings.
+    """No room of the tool may know one above it."""
     allowed = LAYERS[room(path)]
     for module in imports(path):
         if module.startswith("ptelab."):
@@ -111,6 +112,7 @@ def test_the_tool_imports_downwards_only(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*TOOL, *MODEL, *OTHERS], ids=name)
 def test_every_file_states_its_licence_and_purpose(path: Path) -> None:
+    """No file may lack its licence or say nothing of its purpose."""
     text = path.read_text(encoding="utf-8")
     assert text.startswith("# SPDX-License-Identifier: GPL-2.0-only\n")
     body = tree(path)
@@ -119,6 +121,7 @@ def test_every_file_states_its_licence_and_purpose(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*TOOL, *MODEL, *OTHERS], ids=name)
 def test_files_and_functions_stay_readable(path: Path) -> None:
+    """No file or function may outgrow a reader."""
     lines = path.read_text(encoding="utf-8").count("\n")
     assert lines <= FILE_LINES_MAX, f"{name(path)} has {lines} lines"
     for f in functions(tree(path)):
@@ -127,6 +130,7 @@ def test_files_and_functions_stay_readable(path: Path) -> None:
 
 
 def test_every_other_text_states_its_licence() -> None:
+    """No other text may lack its licence."""
     files = [*ROOT.glob("litmus/*.patch"), ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
     files += ROOT.rglob("ptelab/**/*.lark")
     for path in files:
@@ -138,6 +142,7 @@ def test_every_other_text_states_its_licence() -> None:
 
 def test_the_tool_never_imports_the_model() -> None:
     # The model has one meaning, that of the IR; CPython's must not become a second one.
+    """The model must never be executed by Python."""
     for path in TOOL:
         for module in imports(path):
             assert module.split(".")[0] not in ("model", "linux", "mm", "asm", "hw", "stubs", "user"), name(path)
@@ -145,6 +150,7 @@ def test_the_tool_never_imports_the_model() -> None:
 
 @pytest.mark.parametrize("path", MODEL, ids=name)
 def test_the_model_imports_as_linux_includes(path: Path) -> None:
+    """No kernel file may reach what its counterpart in Linux could not include."""
     parts = path.relative_to(ROOT / "model").parts
     for module in imports(path):
         first = module.split(".")[0]
@@ -174,6 +180,7 @@ def test_the_model_imports_as_linux_includes(path: Path) -> None:
 
 @pytest.mark.parametrize("path", KERNEL, ids=name)
 def test_kernel_files_hold_no_marks_of_the_model(path: Path) -> None:
+    """No kernel file may say that it is a model."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             assert node.func.id not in ("flag", "reach", "choose"), f"{name(path)}:{node.lineno}: {node.func.id}"
@@ -191,6 +198,7 @@ def upstream() -> dict[str, tuple[str, set[str]]]:
 
 @pytest.mark.parametrize("path", KERNEL, ids=name)
 def test_kernel_names_are_linux_names_at_that_path(path: Path) -> None:
+    """No function may stand in a kernel file that Linux does not have there."""
     mirror = str(path.relative_to(ROOT / "model" / "linux"))
     known = upstream()
     assert mirror in known, f"{mirror} is not in UPSTREAM; run tools/upstream.py"
@@ -204,6 +212,7 @@ def test_kernel_names_are_linux_names_at_that_path(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODEL, ids=name)
 def test_docstrings_of_the_model_have_the_agreed_form(path: Path) -> None:
+    """No function of the model may lack a docstring of the agreed form."""
     body = tree(path)
     for node in [*body.body]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -221,12 +230,14 @@ def test_docstrings_of_the_model_have_the_agreed_form(path: Path) -> None:
 
 def test_no_text_promises_work() -> None:
     # A note of what is missing belongs in the limits table, where its reader looks.
+    """No text may promise work instead of saying what is."""
     pattern = re.compile(r"\b(TODO|FIXME|XXX)\b")
     for path in [*TOOL, *MODEL, *ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("litmus/*")]:
         assert not pattern.search(path.read_text(encoding="utf-8")), name(path)
 
 
 def test_every_dependency_has_its_reason() -> None:
+    """No dependency may come without its reason."""
     import tomllib
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
