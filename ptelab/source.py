@@ -113,7 +113,9 @@ class Sources:
         if not diffs:
             raise PatchError(f"{patch}: holds no unified diff")
         for diff in diffs:
-            path = _model_path(patch, diff.header)
+            path = _model_path(diff.header)
+            if "\n+++ /dev/null" in f"\n{diff.text}":
+                raise PatchError(f"{patch}: hunk 1: removes {path}; a patch may change files of the model only")
             before = self.read(path)
             if path in self.overlay or (before is None and diff.header.old_path != "/dev/null"):
                 raise PatchError(f"{patch}: hunk 1: the model has no file {path}")
@@ -122,13 +124,10 @@ class Sources:
             self._texts[path] = Text(path, name, "".join(line + "\n" for line in lines))
 
 
-def _model_path(patch: Path, header: Any) -> str:
+def _model_path(header: Any) -> str:
     """The path inside the model directory; git's a/ and b/ and the leading model/ may be left out."""
-    new = str(header.new_path or "")
-    path = new if new != "/dev/null" else str(header.old_path)
-    if new == "/dev/null":
-        raise PatchError(f"{patch}: hunk 1: removes {path}; a patch may change files of the model only")
-    path = re.sub(r"^[ab]/", "", path)
+    new, old = str(header.new_path or ""), str(header.old_path or "")
+    path = re.sub(r"^[ab]/", "", old if new in ("", "/dev/null") else new)
     return path.removeprefix("model/")
 
 
