@@ -157,7 +157,10 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 STATES_MAX = 3000
 random_programs = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=60,
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 
 
