@@ -115,14 +115,16 @@ def decode(observations: Sequence[Observation], outcome: Outcome) -> dict[str, i
     return values
 
 
-def show(observations: Sequence[Observation], values: Values) -> str:
+def show(test: Test, observations: Sequence[Observation], values: Values) -> str:
     """An outcome as herd prints a final state."""
+    pages = [f"PA({f.name}[{i}])" for f in test.files.values() for i in range(len(f.values))]
     words: list[str] = []
     for o in observations:
         if o.label.startswith("fault("):
             words.append(o.label if values[o.label] else f"~{o.label}")
         elif o.label.startswith("[PTE("):
-            parts = [f"{name}:{values[f'{o.label}.{name}']}" for name, _, _ in o.parts]
+            bits = [(name, values[f"{o.label}.{name}"]) for name, _, _ in o.parts]
+            parts = [f"{name}:{pages[value] if name == 'oa' else value}" for name, value in bits]
             words.append(f"{o.label}=({','.join(parts if values[f'{o.label}.valid'] else parts[:1])})")
         else:
             words.append(f"{o.label}={values[o.label]}")
@@ -165,7 +167,7 @@ def _runs(test: Test, observations: Sequence[Observation], found: Exploration) -
             dropped += 1
             continue
         positive = bool(condition and evaluate(test, condition.prop, values))
-        runs.append(Run(show(observations, values), positive, choices))
+        runs.append(Run(show(test, observations, values), positive, choices))
     for flag, choices in sorted(found.flags.items()):
         positive = bool(evaluate(test, condition.prop, None, flag)) if condition else True
         runs.append(Run(f"flag {flag};", positive, choices, flag))
