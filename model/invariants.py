@@ -183,14 +183,14 @@ def rights_called_back(addr: Addr, len: Addr) -> None:
 
 
 @ghost
-def rights_gone(addr: Addr, len: Addr, all: bool) -> None:
-    """The call returns: what was there before it must not be used any more; with `all` nothing that is there now."""
+def rights_gone(addr: Addr, len: Addr, took: bool, all: bool) -> None:
+    """The call returns.  If it took rights, what was there before must not be used; with `all` nothing there now."""
     for cpu in range(NR_CPUS):
         if mm_of_cpu(cpu) is not None and mm_of_cpu(cpu) == mm_of_cpu(cpu_id()):
             for a in range(NR_PAGES):
                 if addr <= a < addr + len and per_cpu(Cpu, cpu).tlb[a].valid:
                     marks = marks_of(cpu, a)
-                    if all or marks.calls & (1 << thread_id()) != 0:
+                    if took and (all or marks.calls & (1 << thread_id()) != 0):
                         marks.revoked = True
                     if marks.calls & (1 << thread_id()) != 0:
                         marks.calls = marks.calls - (1 << thread_id())
@@ -209,8 +209,8 @@ def always_unmapped_after_munmap(addr: Addr, len: Addr, result: Errno) -> None:
     Nothing can be mapped there again, as there is no mmap in a run.
     """
     mm = mm_of_cpu(cpu_id())
+    rights_gone(addr, len, result == 0, True)
     if result == 0 and mm is not None:
-        rights_gone(addr, len, True)
         for a in range(NR_PAGES):
             if addr <= a < addr + len:
                 if entry_of(mm, a).present:
@@ -225,8 +225,8 @@ def madvise_begins(addr: Addr, len: Addr) -> None:
 
 @on_return(madvise)
 def madvise_returns(addr: Addr, len: Addr, result: Errno) -> None:
-    """After MADV_DONTNEED what was there before is gone."""
-    rights_gone(addr, len, False)
+    """After MADV_DONTNEED what was there before is gone, unless the call was refused."""
+    rights_gone(addr, len, result == 0, False)
 
 
 @ghost
