@@ -336,6 +336,15 @@ def always_mm_consistent(mm: mm_struct) -> None:
 
 
 @ghost
+def always_rmap_complete(vma: vm_area_struct) -> None:
+    """At quiescence the VMAs in a file's rmap are those that are mapped."""
+    if vma.vm_file is not None:
+        linked = vma.vm_file.i_mmap & (1 << index_of(vma)) != 0
+        if linked != (vma.vm_mm.mm_mt[vma.vm_start] == vma):
+            flag("accounting", vma=index_of(vma), in_rmap=linked)
+
+
+@ghost
 def always_table_owned(table: ptdesc) -> None:
     """At quiescence a table that is allocated was freed by RCU or is hooked up, once; one that was freed is not."""
     hooked: u4 = 0
@@ -356,6 +365,8 @@ def always_at_quiescence() -> None:
         always_counts_right(folio)
     for mm in pool(mm_struct):
         always_mm_consistent(mm)
+    for vma in pool(vm_area_struct):
+        always_rmap_complete(vma)
     for table in pool(ptdesc):
         always_table_owned(table)
 

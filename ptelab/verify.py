@@ -101,7 +101,11 @@ class _Function:
         return _INT
 
     def boolean(self, e: ir.Expr) -> None:
-        if self.kind(e).kind != "bool" and e not in (ir.Const(0), ir.Const(1)):
+        if isinstance(e, ir.Select):  # of which a side may be a constant
+            self.boolean(e.cond)
+            self.boolean(e.a)
+            self.boolean(e.b)
+        elif self.kind(e).kind != "bool" and e not in (ir.Const(0), ir.Const(1)):
             self.fail(f"{irtext.expr(e)} is no boolean")
 
     def fits(self, target: ir.Type, e: ir.Expr) -> None:

@@ -83,7 +83,7 @@ from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
 from mm.mmu_gather import __tlb_remove_folio_pages, tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
-from mm.rmap import folio_add_file_rmap_ptes, folio_remove_rmap_ptes
+from mm.rmap import folio_add_file_rmap_ptes, folio_remove_rmap_ptes, unlink_anon_vmas
 from mm.vma import unlink_file_vma_batch_add, unlink_file_vma_batch_final, unlink_vma_file_batch, unmap_desc
 from stubs.memory import free_table
 
@@ -143,11 +143,13 @@ def free_pgtables(tlb: mmu_gather, unmap: unmap_desc) -> None:
     while i < unmap.vma_count:
         vma = unmap.mas[i]
         addr = vma.vm_start
+        unlink_anon_vmas(vma)
         vb = new(unlink_vma_file_batch)
         unlink_file_vma_batch_add(vb, vma)
         while i + 1 < unmap.vma_count and unmap.mas[i + 1].vm_start <= vma.vm_end + PMD_SIZE:
             i += 1
             vma = unmap.mas[i]
+            unlink_anon_vmas(vma)
             unlink_file_vma_batch_add(vb, vma)
         unlink_file_vma_batch_final(vb)
         i += 1

@@ -3,6 +3,7 @@
 
 from asm.page import TASK_SIZE
 from linux.mm_types import mm_struct, vm_area_struct
+from linux.mmap_lock import mmap_assert_locked
 from linux.types import Addr, Errno
 from mm.vma import __vm_munmap, vma_find
 
@@ -12,6 +13,7 @@ def find_vma(mm: mm_struct, addr: Addr) -> vm_area_struct | None:
 
     Context: mmap_lock held.
     """
+    mmap_assert_locked(mm)
     return vma_find(mm, addr, TASK_SIZE)
 
 

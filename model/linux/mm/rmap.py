@@ -12,6 +12,7 @@ from asm.pgtable import pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrpr
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
 from linux.mm import VM_SHARED, folio_mapped, folio_pfn
 from linux.mm_types import Folio, vm_area_struct
+from linux.mmap_lock import mmap_assert_locked
 from linux.pgtable import ptep_get, set_pte_at
 from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
 from linux.types import Addr, pgoff_t
@@ -21,6 +22,14 @@ from mm.pgtable_generic import ptep_clear_flush
 from mm.util import folio_mapping
 
 from ptelab.lang import atomic_dec, atomic_inc, index_of, lockdep_assert_held, new, pool, u4
+
+
+def unlink_anon_vmas(vma: vm_area_struct) -> None:
+    """Take a VMA out of the rmap of anonymous memory.
+
+    Context: mmap_lock held, for reading or writing.  Left out: all but that.
+    """
+    mmap_assert_locked(vma.vm_mm)
 
 
 def page_vma_mkclean_one(pvmw: struct_page_vma_mapped_walk) -> u4:

@@ -16,6 +16,7 @@ from linux.mmap_lock import (
     mmap_write_downgrade,
     mmap_write_lock,
     mmap_write_unlock,
+    vma_start_write,
 )  # fmt: skip
 from linux.types import Addr, Errno
 from mm.memory import free_pgtables, unmap_vmas
@@ -143,6 +144,7 @@ def vms_gather_munmap_vmas(vms: vma_munmap_struct, vma: vm_area_struct, mm: mm_s
         else:
             if next.vm_end > vms.end:
                 return ENOMEM
+            vma_start_write(next)
             vms.mas_detach[vms.vma_count] = next
             vms.vma_count += 1
             addr = next.vm_end

@@ -34,6 +34,14 @@ def vma_end_read(vma: vm_area_struct) -> None:
     up_read(vma.vm_mm.mmap_lock)
 
 
+def vma_start_write(vma: vm_area_struct) -> None:
+    """Wait until nobody reads a VMA, and keep it so until the mmap_lock is dropped or downgraded.
+
+    Context: mmap_lock held for writing, which does it all here.
+    """
+    mmap_assert_write_locked(vma.vm_mm)
+
+
 def vma_assert_locked(vma: vm_area_struct) -> None:
     """Assert that the VMA is locked in some mode."""
     mmap_assert_locked(vma.vm_mm)
