@@ -5,9 +5,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 # Where `from linux.x import …`, `from asm.x import …` and the rest of the model's imports are found, per architecture.
-MODEL_X86 := model/linux/arch/x86/include:model/linux/include:model/linux:model:.
+model_path = model/linux/arch/$(1)/include:model/linux/include:model/linux:model/hw/$(1):model/stubs/$(1):model:.
+ARCHES := $(notdir $(wildcard model/linux/arch/*))
+# The files of the model that belong to one architecture or to all.
+model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)),-not -path '*/$(a)/*' -not -name $(a).py))
 
-.PHONY: help setup demo test check update bench clean
+.PHONY: help setup demo test check check-model update bench clean
 
 help:
 	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
@@ -37,8 +40,11 @@ check: $(READY)
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
-	@MYPYPATH=$(MODEL_X86) $(BIN)/mypy --no-error-summary --config-file tools/mypy-model.ini \
-		$$(find model -name '*.py' $(patsubst %,-not -path '*/%*',arch/arm64/ arch/s390/))
+	@$(MAKE) --no-print-directory check-model
+
+check-model: $(READY)
+	@$(foreach a,$(ARCHES),MYPYPATH=$(call model_path,$(a)) $(BIN)/mypy --no-error-summary \
+		--config-file tools/mypy-model.ini --cache-dir .mypy_cache/$(a) $(call model_files,$(a)) &&) true
 
 update: $(READY)
 	@$(BIN)/python -m pytest --update

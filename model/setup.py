@@ -8,18 +8,28 @@ nr_tlb_marks is NR_CPUS · NR_PAGES; GATHER_BATCHES is MAX_GATHER_BATCH_COUNT + 
 · MAX_GATHER_BATCH, where MAX_GATHER_BATCH is not below MMU_GATHER_BUNDLE. A gather's batch is full one entry early.
 """
 
-from asm.pgtable import pfn_pte
-from asm.pgtable_types import pgprot_t
+from asm.pgalloc import pmd_populate
+from asm.pgtable import (
+    pfn_pte,
+    pmd_none,
+    pmd_pfn,
+    pte_mkclean,
+    pte_mkdirty,
+    pte_mkold,
+    pte_mkwrite,
+    pte_mkyoung,
+    pte_wrprotect,
+)  # fmt: skip
+from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p
+from boot import boot_cpu, boot_tlb
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
-from hw.x86 import PTRS_PER_PMD, PTRS_PER_PTE, Cpu, pmd_p, pmd_t, pte_p, tlb_entry
 from linux.fs import address_space
-from linux.mm import VM_WRITE
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.sched import task_struct
 from linux.types import pgoff_t
-from mm.vma import vma_wants_writenotify
+from mm.mmap import vma_set_page_prot
 
-from ptelab.lang import at, index_of, per_cpu, pool, u4
+from ptelab.lang import at, index_of, pool, u4
 
 
 def setup_mm(mm: mm_struct) -> None:
@@ -29,7 +39,7 @@ def setup_mm(mm: mm_struct) -> None:
 
 def setup_cpu(cpu: CpuNr, mm: mm_struct) -> None:
     """Let a CPU have an mm loaded.  A CPU that only kernel threads run on has none."""
-    per_cpu(Cpu, cpu).cr3 = mm.pgd
+    boot_cpu(cpu, mm)
     mm.cpu_bitmap = mm.cpu_bitmap | (1 << cpu)
 
 
@@ -70,18 +80,18 @@ def setup_vma(
     if mapping is not None:
         vma.vm_file = mapping
         mapping.i_mmap = mapping.i_mmap | (1 << index_of(vma))
-    vma.vm_page_prot = pgprot_t(rw=vm_flags & VM_WRITE != 0 and not vma_wants_writenotify(vma))
+    vma_set_page_prot(vma)
 
 
 def setup_table(mm: mm_struct, addr: Addr) -> u4:
     """The PTE table for an address, a new one if there is none."""
     slot = at(pmd_p, index_of(mm.pgd) + addr // PTRS_PER_PTE)
-    if slot.pmd.present:
-        return slot.pmd.pfn
+    if not pmd_none(slot.pmd):
+        return pmd_pfn(slot.pmd)
     for table in pool(ptdesc):
         if not table.__page_refcount:
             table.__page_refcount = True
-            slot.pmd = pmd_t(present=True, pfn=index_of(table))
+            pmd_populate(mm, slot, table)
             return index_of(table)
     assert False
     return 0
@@ -96,8 +106,11 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
     folio = mapping.i_pages[addr - vma.vm_start + vma.vm_pgoff]
     assert folio is not None
     table = setup_table(vma.vm_mm, addr)
-    entry = pfn_pte(index_of(folio), pgprot_t(rw=write))
-    at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = entry._replace(dirty=dirty, accessed=young)
+    entry = pfn_pte(index_of(folio), vma.vm_page_prot)
+    entry = pte_mkwrite(entry, vma) if write else pte_wrprotect(entry)
+    entry = pte_mkdirty(entry) if dirty else pte_mkclean(entry)
+    entry = pte_mkyoung(entry) if young else pte_mkold(entry)
+    at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = entry
     folio._mapcount += 1
     folio._refcount += 1
     vma.vm_mm.rss_stat += 1
@@ -108,4 +121,4 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
 def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, write: bool, dirty: bool) -> None:
     """Let a CPU's TLB hold a translation."""
     folio = vma.vm_file.i_pages[addr - vma.vm_start + vma.vm_pgoff]
-    per_cpu(Cpu, cpu).tlb[addr] = tlb_entry(valid=True, rw=write, dirty=dirty, pfn=index_of(folio))
+    boot_tlb(cpu, addr, write, dirty, index_of(folio))

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the columns of a litmus test may do: loads and stores, system calls, and what kernel threads do.
+"""What the columns of a litmus test may do: loads and stores, system calls, and what kernel threads do."""
 
-Differs: this is the x86-64 profile's: it names its CPU and its fault entry.
-"""
-
-from arch.x86.mm.fault import exc_page_fault
+from cpu import load, store
+from entry import fault_entry
 from fs import write_folio
 from hw.memory import Addr, Value
-from hw.x86 import load, store
 from linux.fs import address_space
 from linux.types import Errno, pgoff_t
 from mm.madvise import sys_madvise
@@ -22,7 +19,7 @@ def user_load(addr: Addr) -> tuple[Value, bool]:
         value, error = load(addr)
         if error == 0:
             return value, False
-        if exc_page_fault(error, addr):
+        if fault_entry(error, addr):
             return 0, True
 
 
@@ -32,7 +29,7 @@ def user_store(addr: Addr, value: Value) -> bool:
         error = store(addr, value)
         if error == 0:
             return False
-        if exc_page_fault(error, addr):
+        if fault_entry(error, addr):
             return True
 
 

@@ -10,9 +10,10 @@ from typing import Literal, TypeAlias
 
 from ptelab import search
 from ptelab.exploration import Exploration
-from ptelab.litmus.build import MODELLED, Built, build
+from ptelab.litmus.build import Built, build
 from ptelab.litmus.judge import Verdict, judge
-from ptelab.litmus.resolve import ARCHES, Test, known
+from ptelab.litmus.profiles import PROFILES, base, modelled
+from ptelab.litmus.resolve import Test, known
 from ptelab.machine import Machine
 from ptelab.source import SourceError
 
@@ -47,18 +48,23 @@ class Options:
 
 def check_arch(arch: str) -> None:
     """Refuse an architecture that nobody knows."""
-    if arch not in ARCHES:
-        raise SourceError(f"unknown architecture '{arch}'; write {known(ARCHES)} instead")
+    if arch not in PROFILES:
+        raise SourceError(f"unknown architecture '{arch}'; write {known(PROFILES)} instead")
 
 
 def no_model(arch: str) -> str:
     """Why nothing can be checked on an architecture; empty when it has a model."""
-    return "" if arch in MODELLED else f"{arch} has no model yet"
+    return "" if arch in modelled() else f"{arch} has no model yet"
 
 
 def skipped(test: Test, arch: str) -> str:
     """Why a test cannot be checked on an architecture; empty when it can."""
-    return no_model(arch) or ("" if arch in test.arches else f"the test is not about {arch}")
+    cpus_max = PROFILES[arch].cpus_max
+    if cpus_max is not None and len({c.cpu for c in test.columns}) > cpus_max:
+        return f"{arch} has {cpus_max} CPU(s)"
+    if base(arch) not in (base(a) for a in test.arches):
+        return f"the test is not about {arch}"
+    return no_model(arch)
 
 
 def prepare(test: Test, options: Options) -> Built:
@@ -91,5 +97,6 @@ BYTES_PER_STATE = 2000
 
 def check(test: Test, options: Options) -> tuple[Built, Verdict]:
     """Build, explore and judge a test."""
+    test = test.on(options.arch)
     built = prepare(test, options)
     return built, judge(test, built.generated.observations, explore(built, options))

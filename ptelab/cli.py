@@ -11,6 +11,7 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -26,6 +27,7 @@ from ptelab.link import LinkError
 from ptelab.litmus import build, report
 from ptelab.litmus.build import Built
 from ptelab.litmus.judge import Verdict
+from ptelab.litmus.profiles import modelled
 from ptelab.litmus.resolve import Test
 from ptelab.litmus.syntax import LitmusError
 from ptelab.source import SourceError
@@ -113,7 +115,7 @@ class _Size(click.ParamType[int]):
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which model is meant."""
     options = [
-        click.option("--arch", default="x86_64", metavar="A", help="Architecture (x86_64; arm64 and s390 to come)."),
+        click.option("--arch", default="x86_64", metavar="A", help="Profile, such as x86_64 or arm64+hafdbs."),
         click.option(
             "--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a bundled patch or a diff of the model."
         ),
@@ -131,6 +133,21 @@ def _options(arch: str, patches: Sequence[str], model: Path | None, no_reduce: b
         raise BadInput(f"{model}: no such directory; --model takes a copy of the model")
     paths = tuple(bundled.patch_path(word) for word in patches)
     return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, **more)
+
+
+def _profile_list(words: str) -> tuple[str, ...]:
+    """The profiles that `--arch` names: several, separated by commas, or all that there are."""
+    if words == "all":
+        return modelled()
+    names = tuple(w.strip() for w in words.split(","))
+    for name in names:
+        checking.check_arch(name)
+    return names
+
+
+# Of several profiles a test runs only on those that it is about; of one it says why it does not.
+def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
+    return arches if len(arches) == 1 else tuple(a for a in arches if not checking.skipped(test, a))
 
 
 def _memory_default() -> int:
@@ -173,8 +190,11 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
           as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
     """Check litmus tests; without FILE all bundled ones.
 
-    Every interleaving is explored, and the result compared with what the test's `Result:` line says.
+    Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
+    each test on every profile of the architectures that it is about, and says where the answers differ.
     """
+    arches = _profile_list(str(model["arch"]))
+    model["arch"] = arches[0]
     progress = _ProgressLine() if _is_terminal(sys.stderr) and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
@@ -183,22 +203,25 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     if trace is not None:
         _check_writable(trace)
     files = bundled.litmus_files(list(paths))
-    tests = [(path, _read(path)) for path in files]
+    runs = [(path, test, arch) for path, test in ((p, _read(p)) for p in files) for arch in _arches(test, arches)]
     patch_names = list(model["patches"])
     verdicts: list[tuple[Built, Verdict]] = []
     traced = False
-    for path, test in tests:
-        reason = checking.skipped(test, options.arch)
+    for path, test, arch in runs:
+        reason = checking.skipped(test, arch)
         if reason:
             click.echo(f"Test {test.name} skipped: {reason}", err=as_json)
             continue
-        built, verdict = checking.check(test, options)
+        model["arch"] = arch
+        built, verdict = checking.check(test, replace(options, arch=arch))
         verdicts.append((built, verdict))
+        if len(arches) > 1 and not as_json:
+            click.echo(f"On {arch}")
         if progress is not None:
             progress.clear()
         if as_json:
             bounds = built.scenario.params
-            click.echo(json.dumps(report.json_object(verdict, options.arch, patch_names, bounds), ensure_ascii=False))
+            click.echo(json.dumps(report.json_object(verdict, arch, patch_names, bounds), ensure_ascii=False))
         else:
             click.echo("\n".join(report.herd_lines(verdict, built.scenario.params)))
             if verdict.status == "failed":
@@ -210,7 +233,9 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
         if verdict.exploration.stopped == "interrupt":
             break
     if not as_json:
-        _summary(verdicts, len(tests))
+        _summary(verdicts, len(runs))
+        if len(arches) > 1:
+            click.echo("\n".join(report.differences([(built.arch, verdict) for built, verdict in verdicts])))
     return _status([v for _, v in verdicts])
 
 

@@ -44,6 +44,17 @@ def arch_directory(arch: str) -> str:
     return "x86" if base in ("x86_64", "i386") else base
 
 
+def search_roots(arch: str) -> tuple[str, ...]:
+    """Where imports are looked up, in this order: `asm.x`, `linux.x`, `mm.x`, `cpu` and `smp`, `hw.x` and the rest."""
+    return (f"linux/arch/{arch}/include/", "linux/include/", "linux/", f"hw/{arch}/", f"stubs/{arch}/", "")
+
+
+def owner(path: str) -> str:
+    """The architecture that a file of the model belongs to; empty when it is for all."""
+    match = re.match(r"(?:linux/arch/(\w+)/|hw/(\w+)/|stubs/(\w+)/|invariants/(\w+)\.py$)", path)
+    return next((name for name in match.groups() if name in ARCHES), "") if match else ""
+
+
 class Sources:
     """The model for one architecture, with patches applied and generated texts laid over it.
 
@@ -81,7 +92,7 @@ class Sources:
     def module(self, dotted: str) -> Text | None:
         """The file that `from dotted import …` means."""
         path = dotted.replace(".", "/") + ".py"
-        for root in (f"linux/arch/{self.arch}/include/", "linux/include/", "linux/", ""):
+        for root in search_roots(self.arch):
             found = self.read(root + path)
             if found is not None:
                 return found
@@ -95,9 +106,15 @@ class Sources:
         found = (self.read(path) for path in sorted(paths) if self._is_ours(path))
         return [text for text in found if text is not None]
 
+    def directory_texts(self, directory: str, every_arch: bool = False) -> list[Text]:
+        """The files of one directory of the model, in order; those of the other architectures too if asked for."""
+        found = {f"{directory}/{p.name}" for p in (self.directory / directory).glob("*.py")}
+        found |= {path for path in self._texts if path.rpartition("/")[0] == directory}
+        texts = (self.read(path) for path in sorted(found) if every_arch or self._is_ours(path))
+        return [text for text in texts if text is not None]
+
     def _is_ours(self, path: str) -> bool:
-        others = [a for a in ARCHES if a != self.arch]
-        return not any(path.startswith(f"linux/arch/{a}/") or path in (f"hw/{a}.py", f"stubs/{a}.py") for a in others)
+        return owner(path) in ("", self.arch)
 
     # ---------------------------------------------------------------------------------------- patches
 

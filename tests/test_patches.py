@@ -10,7 +10,8 @@ import pytest
 
 from ptelab import bundled, checking
 from ptelab.checking import Options
-from ptelab.litmus.build import MODELLED, read
+from ptelab.litmus.build import read
+from ptelab.litmus.profiles import covers, modelled
 
 PATCHES = sorted(bundled.directory("patches").glob("*.patch"))
 CHANGED_LINES_MAX = 25
@@ -20,11 +21,11 @@ HEADER = ("Subject", "Kind", "Caught-by")
 def claims() -> list[tuple[Path, str, str, str]]:
     """Every `Patch=` of every bundled test, for each architecture with a model: file, patch, arch, result."""
     return [
-        (path, claim.id, arch, claim.result if arch in claim.arches else read(path).expected)
+        (path, claim.id, arch, claim.result if covers(claim.arches, arch) else read(path).on(arch).expected)
         for path in bundled.litmus_files([])
         for claim in read(path).patches
         for arch in read(path).arches
-        if arch in MODELLED
+        if arch in modelled()
     ]
 
 

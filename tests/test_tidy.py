@@ -121,9 +121,9 @@ def test_every_file_states_its_licence_and_purpose(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [*TOOL, *MODEL, *OTHERS], ids=name)
 def test_files_and_functions_stay_readable(path: Path) -> None:
-    """No file or function may outgrow a reader."""
+    """No file or function may outgrow a reader; a mirrored file is as long as what it mirrors."""
     lines = path.read_text(encoding="utf-8").count("\n")
-    assert lines <= FILE_LINES_MAX, f"{name(path)} has {lines} lines"
+    assert path in KERNEL or lines <= FILE_LINES_MAX, f"{name(path)} has {lines} lines"
     for f in functions(tree(path)):
         length = (f.end_lineno or f.lineno) - f.lineno + 1
         assert length <= FUNCTION_LINES_MAX, f"{name(path)}: {f.name} has {length} lines"
@@ -145,7 +145,7 @@ def test_the_tool_never_imports_the_model() -> None:
     """The model must never be executed by Python."""
     for path in TOOL:
         for module in imports(path):
-            assert module.split(".")[0] not in ("model", "linux", "mm", "asm", "hw", "stubs", "user"), name(path)
+            assert module.split(".")[0] not in ("model", "linux", "mm", "asm", "hw", "cpu", "stubs", "user"), name(path)
 
 
 @pytest.mark.parametrize("path", MODEL, ids=name)
@@ -168,6 +168,8 @@ def test_the_model_imports_as_linux_includes(path: Path) -> None:
                 "enum",
                 "stubs",
                 "fs",
+                "config",
+                *(("cpu", "smp") if in_arch else ()),
                 "__future__",
             ), f"{name(path)} imports {module}"
             if not in_arch:
@@ -175,7 +177,7 @@ def test_the_model_imports_as_linux_includes(path: Path) -> None:
             elif first == "arch":
                 assert module.split(".")[1] == parts[2], f"{name(path)} names another architecture"
         elif parts[0] == "hw":
-            assert first in ("hw", "ptelab", "typing", "enum"), f"{name(path)}: hardware knows no kernel"
+            assert first in ("hw", "cpu", "ptelab", "typing", "enum"), f"{name(path)}: hardware knows no kernel"
 
 
 @pytest.mark.parametrize("path", KERNEL, ids=name)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Physical memory, the disk, and addresses.
 
-A page frame holds one datum.  A page-table page is a run of entries of the architecture (`hw.x86`), so `Table` itself
+A page frame holds one datum.  A page-table page is a run of entries of the architecture (`cpu`), so `Table` itself
 has no content.  Every access is one step, and steps are seen by all in one order.
 
 Differs: an address counts pages, PAGE_SIZE is 1 and PAGE_SHIFT is 0: what is smaller than a page has no part in the

@@ -81,8 +81,14 @@ class Frame:
     @property
     def is_setup(self) -> bool:
         """Whether this builds the initial state, so that it may write anything."""
-        return self.file.room == "setup" or (
-            self.decl is not None and self.decl.name == "setup" and self.file.text.path in self.program.sources.overlay
+        return (
+            self.file.room == "setup"
+            or self.file.text.path.endswith("/boot.py")
+            or (
+                self.decl is not None
+                and self.decl.name == "setup"
+                and self.file.text.path in self.program.sources.overlay
+            )
         )
 
     # ------------------------------------------------------------------------------------------- blocks

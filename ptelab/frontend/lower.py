@@ -37,7 +37,7 @@ class Compiled:
 
     module: ir.Module
     param_defaults: dict[str, int]
-    situations: set[str]  # every name that reach(…) has anywhere in the model
+    situations: set[str]  # every name that reach(…) has anywhere in the model, other architectures included
     flags: set[str]  # every name that flag(…) has, and those that the machine raises
     docs: dict[str, str] = field(default_factory=dict)  # of the functions in the module
     names: dict[str, tuple[str, str]] = field(default_factory=dict)  # IR function: path in the model, name there
@@ -47,9 +47,8 @@ def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
     """Lower all that the roots need.  A root is 'module:function', or a plain name in the first overlay."""
     lowering = _Lowering(sources)
     overlays = [lowering.load(path) for path in sources.overlay]
-    invariants = sources.module("invariants")
-    if invariants is not None:
-        lowering.program.load(invariants)
+    for text in sources.directory_texts("invariants"):
+        lowering.program.load(text)
     decls = [lowering.root(root, overlays) for root in roots]
     lowering.run(decls)
     return lowering.compiled()
@@ -196,7 +195,8 @@ class _Lowering:
             members = tuple(member.ir for member in self.program.fields(decl).values())
             module.structs[name] = ir.Struct(name, decl.kind, members, decl.file.at(decl.node))
         situations, flags = set(), set(MACHINE_FLAGS)
-        for text in self.program.sources.texts():
+        sources = self.program.sources
+        for text in [*sources.texts(), *sources.directory_texts("invariants", every_arch=True)]:
             situations.update(_REACH.findall(text.text))
             flags.update(_FLAG.findall(text.text))
         docs = {self.name_of(key): ast.get_docstring(key.decl.node) or "" for key in order}

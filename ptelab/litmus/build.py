@@ -14,15 +14,10 @@ from ptelab.litmus.generate import MODULE, Generated, generate
 from ptelab.litmus.model import Api
 from ptelab.litmus.observe import atoms
 from ptelab.litmus.parse import parse
+from ptelab.litmus.profiles import PROFILES
 from ptelab.litmus.resolve import Test, known, resolve
 from ptelab.scenario import Scenario, Thread
 from ptelab.source import SourceError, Sources
-
-MODELLED = ("x86_64",)
-"""The architectures that have a model."""
-
-DAEMONS = {"x86_64": (("walker", "hw.x86:speculation"), ("irq", "stubs.x86:interrupt"))}
-"""What the hardware of an architecture does on each CPU that runs user code: (name, module:function)."""
 
 
 @dataclass(slots=True)
@@ -66,7 +61,7 @@ def build(
     scenario = Scenario(
         name=test.name,
         module=_located(compiled.module, test, generated, {function(f"P{c.number}") for c in test.columns}),
-        params=_params(test, generated, compiled, len(threads)),
+        params=_params(test, generated, compiled, len(threads), arch),
         threads=tuple(Thread(name, function(root), cpu, daemon=":" in root) for name, root, cpu in threads),
         setup=function("setup"),
         final=function("final"),
@@ -83,7 +78,7 @@ def build(
 def _threads(test: Test, arch: str) -> list[tuple[str, str, int]]:
     programs = [(f"P{c.number}", f"P{c.number}", c.cpu) for c in test.columns]
     users = sorted(c.cpu for c in test.columns if c.mm)
-    return programs + [(f"{name}{cpu}", root, cpu) for cpu in users for name, root in DAEMONS[arch]]
+    return programs + [(f"{name}{cpu}", root, cpu) for cpu in users for name, root in PROFILES[arch].actors]
 
 
 # What traces call the elements of pools, and addresses.
@@ -108,9 +103,10 @@ def _symbols(test: Test) -> dict[str, dict[int, str]]:
 # ---------------------------------------------------------------------------------------------- layout
 
 
-def _params(test: Test, generated: Generated, compiled: Compiled, threads: int) -> dict[str, int]:
+def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, arch: str) -> dict[str, int]:
     """Sizes as small as the test allows, what `Bounds=` says on top."""
     params = dict(compiled.param_defaults)
+    params |= {name: value for name, value in PROFILES[arch].params.items() if name in params}
     params |= {
         "NR_CPUS": len({c.cpu for c in test.columns}),
         "NR_THREADS": threads,
@@ -213,7 +209,7 @@ def _located(module: ir.Module, test: Test, generated: Generated, columns: set[s
 
 
 def _check_names(test: Test, compiled: Compiled) -> None:
-    for name, pos in test.reach:
+    for name, pos, _ in test.reach:
         if name not in compiled.situations:
             raise test.error(pos, f"unknown situation '{name}'", known(sorted(compiled.situations)))
     condition = test.litmus.condition

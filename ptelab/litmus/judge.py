@@ -11,6 +11,7 @@ from ptelab.exploration import Choice, Exploration, Outcome
 from ptelab.litmus import syntax as s
 from ptelab.litmus.columns import errno_value
 from ptelab.litmus.observe import Observation, atoms, fault_label, label
+from ptelab.litmus.profiles import covers
 from ptelab.litmus.resolve import Result, Test, pte_fields
 
 Status: TypeAlias = Literal["ok", "failed", "incomplete"]
@@ -193,7 +194,7 @@ def _problems(verdict: Verdict, dropped: int) -> None:
     if found.complete:
         if dropped and not any(not r.flag for r in verdict.runs):
             verdict.problems.append("the filter leaves no outcome")
-        for name, _ in test.reach:
+        for name, _, _ in test.reach:
             if name not in found.reached:
                 verdict.problems.append(f"situation {name} is not reached")
     if _contradicts(verdict):
@@ -225,6 +226,6 @@ def _example(verdict: Verdict) -> Run | None:
 def with_patch(test: Test, arch: str, patch: str) -> Result | None:
     """What the test's `Patch=` lines say its result is with a patch; None when they say nothing."""
     for claim in test.patches:
-        if claim.id == patch and arch in claim.arches:
+        if claim.id == patch and covers(claim.arches, arch):
             return claim.result
     return None

@@ -7,6 +7,7 @@ import ast
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from ptelab.source import SourceError, Sources
 
@@ -33,10 +34,13 @@ class Api:
     def __init__(self, sources: Sources) -> None:
         self.functions: dict[str, Signature] = {}
         self._where: dict[str, str] = {}  # name → module to import it from
-        for module in ("invariants", "setup", "user"):
-            text = sources.module(module)
-            if text is None:
+        modules = {f"invariants.{Path(t.path).stem}": t for t in sources.directory_texts("invariants")}
+        for module in ("setup", "user"):
+            found = sources.module(module)
+            if found is None:
                 raise SourceError(f"{sources.directory}: the model has no {module}.py")
+            modules[module] = found
+        for module, text in modules.items():
             try:
                 tree = ast.parse(text.text)
             except SyntaxError as error:

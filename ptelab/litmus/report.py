@@ -69,3 +69,30 @@ def json_object(verdict: Verdict, arch: str, patches: Sequence[str], bounds: Map
         "problems": verdict.problems,
         "choices": format_choices(verdict.example.choices) if verdict.example else None,
     }
+
+
+def differences(verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:
+    """Where the answers of one test differ between profiles: a line per test and profile, and a line of summary."""
+    by_test: dict[str, dict[str, Verdict]] = {}
+    for arch, verdict in verdicts:
+        by_test.setdefault(verdict.test.name, {})[arch] = verdict
+    lines: list[str] = []
+    different = 0
+    for name, found in by_test.items():
+        answers = {arch: _answer(verdict) for arch, verdict in found.items()}
+        if len(set(answers.values())) > 1:
+            different += 1
+            lines.append(f"{name} differs:")
+            common = set.intersection(*(set(outcomes) for _, _, outcomes in answers.values()))
+            for arch, (result, flags, outcomes) in answers.items():
+                extra = [f"flag {flag}" for flag in flags] + sorted(set(outcomes) - common)
+                lines.append(
+                    f"  {arch:<14} {result:<10} {'only some have: ' + ' | '.join(extra) if extra else ''}".rstrip()
+                )
+    same = len(by_test) - different
+    return [*lines, f"Answers differ between profiles in {different} tests, are the same in {same}"]
+
+
+def _answer(verdict: Verdict) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    outcomes = tuple(sorted({run.text for run in verdict.runs if not run.flag}))
+    return verdict.result, tuple(sorted(verdict.exploration.flags)), outcomes

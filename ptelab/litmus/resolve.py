@@ -5,17 +5,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias, cast
 
-from ptelab.litmus import syntax
+from ptelab.litmus import profiles, syntax
 from ptelab.litmus.syntax import LitmusError, Pos
 
 Result: TypeAlias = Literal["Never", "Sometimes", "Always", "DEADLOCK", "Maybe"]
 RESULTS: tuple[Result, ...] = ("Never", "Sometimes", "Always", "DEADLOCK", "Maybe")
-
-ARCHES = ("x86_64", "arm64", "s390")
-"""Every architecture that a test may name; not all of them have a model yet."""
 
 KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
@@ -80,8 +77,9 @@ class Test:
 
     litmus: syntax.Litmus
     expected: Result | None = None
-    arches: tuple[str, ...] = ARCHES
-    reach: tuple[tuple[str, Pos], ...] = ()
+    exceptions: dict[str, Result] = field(default_factory=dict)  # profile or architecture → another result there
+    arches: tuple[str, ...] = profiles.DEFAULT
+    reach: tuple[tuple[str, Pos, tuple[str, ...]], ...] = ()  # (situation, where it stands, profiles; none: all)
     patches: tuple[PatchClaim, ...] = ()
     bounds: dict[str, int] = field(default_factory=dict)
     mms: list[str] = field(default_factory=list)
@@ -100,6 +98,12 @@ class Test:
         """The prose of the leading comment: everything but the `Result:` line, on one line."""
         lines = [line for line in self.litmus.comment.splitlines() if not line.startswith("Result:")]
         return " ".join(" ".join(lines).split())
+
+    def on(self, profile: str) -> Test:
+        """The test as it is meant on one profile."""
+        expected = self.exceptions.get(profile, self.exceptions.get(profiles.base(profile), self.expected))
+        reach = tuple(r for r in self.reach if not r[2] or profiles.covers(r[2], profile))
+        return replace(self, expected=expected, exceptions={}, reach=reach)
 
     def error(self, pos: Pos, what: str, instead: str = "") -> LitmusError:
         """The error to raise for something at `pos`."""
@@ -125,11 +129,14 @@ def resolve(litmus: syntax.Litmus) -> Test:
 def _comment(test: Test) -> None:
     for i, line in enumerate(test.litmus.comment.splitlines()):
         if line.startswith("Result:"):
-            word = line.removeprefix("Result:").strip()
-            if word not in RESULTS:
-                pos = Pos(test.litmus.comment_pos.line + i + 1, 4)
-                raise test.error(pos, f"'{word}' is no result", known(RESULTS))
-            test.expected = word
+            pos = Pos(test.litmus.comment_pos.line + i + 1, 4)
+            for word, where in _marked(test, pos, line.removeprefix("Result:")):
+                if word not in RESULTS:
+                    raise test.error(pos, f"'{word}' is no result", known(RESULTS))
+                if where:
+                    test.exceptions |= dict.fromkeys(where, word)
+                else:
+                    test.expected = word
 
 
 # ---------------------------------------------------------------------------------------------- header
@@ -137,12 +144,9 @@ def _comment(test: Test) -> None:
 
 def _metadata(test: Test, m: syntax.Metadata) -> None:
     if m.key == "Arch":
-        test.arches = tuple(_words(m.value))
-        for arch in test.arches:
-            if arch not in ARCHES:
-                raise test.error(m.pos, f"unknown architecture '{arch}'", known(ARCHES))
+        test.arches = _profiles(test, m.pos, m.value)
     elif m.key == "Reach":
-        test.reach += tuple((word, m.pos) for word in _words(m.value))
+        test.reach += tuple((word, m.pos, where) for word, where in _marked(test, m.pos, m.value))
     elif m.key == "Patch":
         test.patches += tuple(_claims(test, m))
     elif m.key == "Bounds":
@@ -155,20 +159,34 @@ def _metadata(test: Test, m: syntax.Metadata) -> None:
         raise test.error(m.pos, f"unknown key '{m.key}'", known(KEYS))
 
 
+# `a,b(x86_64,arm64),c`: the words, and the profiles that each is limited to.
+def _marked(test: Test, pos: Pos, text: str) -> Iterable[tuple[str, tuple[str, ...]]]:
+    if not re.fullmatch(r"\s*(?:[\w.-]+\s*(?:\([\w+, ]+\))?\s*(?:,\s*|$))*", text):
+        raise test.error(pos, f"'{text.strip()}' is no list of words", "a,b(x86_64,arm64)")
+    for match in re.finditer(r"([\w.-]+)\s*(?:\(([^)]*)\))?", text):
+        yield match[1], _profiles(test, pos, match[2] or "")
+
+
+def _profiles(test: Test, pos: Pos, text: str) -> tuple[str, ...]:
+    words = tuple(_words(text))
+    for word in words:
+        if word not in profiles.PROFILES:
+            raise test.error(pos, f"unknown architecture '{word}'", known(profiles.PROFILES))
+    return words
+
+
 def _words(text: str) -> list[str]:
     return [w.strip() for w in text.split(",") if w.strip()]
 
 
 def _claims(test: Test, m: syntax.Metadata) -> Iterable[PatchClaim]:
-    pattern = re.compile(r"\s*([\w.-]+):(\w+)(?:\(([\w, ]*)\))?\s*(?:,|$)")
+    pattern = re.compile(r"\s*([\w.-]+):(\w+)(?:\(([\w+, ]*)\))?\s*(?:,|$)")
     i = 0
     while i < len(m.value):
         match = pattern.match(m.value, i)
         if match is None or match[2] not in RESULTS:
             raise test.error(m.pos, f"'{m.value[i:]}' is no claim about a patch", "Patch=ID:Sometimes(x86_64,arm64)")
-        arches = tuple(_words(match[3] or "")) or test.arches
-        if unknown := [a for a in arches if a not in ARCHES]:
-            raise test.error(m.pos, f"unknown architecture '{unknown[0]}'", known(ARCHES))
+        arches = _profiles(test, m.pos, match[3] or "") or test.arches
         yield PatchClaim(m.pos, match[1], cast(Result, match[2]), arches)
         i = match.end()
 

@@ -7,9 +7,9 @@ that a flush that another has made unnecessary is done all the same; PCIDs and K
 
 from asm.irqflags import native_irq_disable, native_irq_enable
 from asm.tlbflush import TLB_FLUSH_ALL, flush_tlb_info
-from hw.x86 import Cpu, invlpg, write_cr3
+from cpu import Cpu, invlpg, write_cr3
 from linux.mm_types import mm_cpumask, mm_struct
-from stubs.x86 import on_each_cpu_mask
+from smp import on_each_cpu_mask
 
 from ptelab.lang import cpu_id, this_cpu, u8
 

@@ -4,7 +4,7 @@
 Differs: `local_irq_disable` and `local_irq_enable` are include/linux/irqflags.h's, over native_irq_disable here.
 """
 
-from hw.x86 import Cpu
+from cpu import Cpu
 
 from ptelab.lang import this_cpu
 

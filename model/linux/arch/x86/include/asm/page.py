@@ -4,8 +4,8 @@
 Differs: an address counts pages.
 """
 
+from cpu import PTRS_PER_PTE
 from hw.memory import NR_PAGES
-from hw.x86 import PTRS_PER_PTE
 
 PAGE_SIZE = 1
 PMD_SIZE = PTRS_PER_PTE

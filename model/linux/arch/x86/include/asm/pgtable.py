@@ -5,6 +5,7 @@ Left out: soft-dirty, uffd-wp, shadow stacks and with them _PAGE_SAVED_DIRTY, PR
 page_table_check.
 """
 
+from arch.x86.mm.pgprot import vm_get_page_prot  # noqa: F401
 from arch.x86.mm.pgtable import ptep_set_access_flags  # noqa: F401
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from linux.mm_types import mm_struct, vm_area_struct

@@ -6,7 +6,7 @@ The types of entries are the hardware's own.  Differs: `pte_p` and `pmd_p` are w
 
 from typing import NamedTuple
 
-from hw.x86 import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t  # noqa: F401
+from cpu import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t  # noqa: F401
 
 
 class pgprot_t(NamedTuple):

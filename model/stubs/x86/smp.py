@@ -12,8 +12,8 @@ from typing import NamedTuple
 from arch.x86.mm.tlb import flush_tlb_func
 from asm.irqflags import native_irq_disable, native_irq_enable
 from asm.tlbflush import flush_tlb_info
+from cpu import Cpu
 from hw.memory import NR_CPUS, CpuNr
-from hw.x86 import Cpu
 
 from ptelab.lang import at, cpu_id, struct, this_cpu, try_cmpxchg, u8, wait_until, xchg
 

@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is judged when a run is over."""
+
+from invariants.accounting import always_counts_right, always_mm_consistent, always_rmap_complete, always_table_owned
+from invariants.content import always_writes_survive
+from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct
+
+from ptelab.lang import ghost, pool
+
+
+@ghost
+def always_at_quiescence() -> None:
+    """What must hold when all is done."""
+    for folio in pool(Folio):
+        always_writes_survive(folio)
+    for folio in pool(Folio):
+        always_counts_right(folio)
+    for mm in pool(mm_struct):
+        always_mm_consistent(mm)
+    for vma in pool(vm_area_struct):
+        always_rmap_complete(vma)
+    for table in pool(ptdesc):
+        always_table_owned(table)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reading the state: what conditions of litmus tests and other invariants ask for."""
+
+from asm.pgtable import pmd_pfn, pmd_present, pte_pfn, pte_present
+from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pte_p, pte_t
+from hw.memory import NR_PAGES, Addr, Disk, Frame, Value
+from linux.fs import address_space
+from linux.mm_types import Folio, mm_struct
+from linux.types import atomic_t, pgoff_t
+
+from ptelab.lang import at, ghost, index_of, u4
+
+
+@ghost
+def entry_of(mm: mm_struct, addr: Addr) -> pte_t:
+    """The entry that maps an address; an empty one without a PTE table."""
+    upper = at(pmd_p, index_of(mm.pgd) + addr // PTRS_PER_PTE).pmd
+    if not pmd_present(upper):
+        return pte_t()
+    return at(pte_p, pmd_pfn(upper) * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte
+
+
+@ghost
+def entries_of(mm: mm_struct, folio: Folio) -> u4:
+    """How many entries of an mm map a folio."""
+    count: u4 = 0
+    for addr in range(NR_PAGES):
+        pte = entry_of(mm, addr)
+        if pte_present(pte) and pte_pfn(pte) == index_of(folio):
+            count += 1
+    return count
+
+
+@ghost
+def observe_page(folio: Folio) -> Value:
+    """What is in a folio's memory."""
+    return at(Frame, index_of(folio)).data
+
+
+@ghost
+def observe_disk(mapping: address_space, pgoff: pgoff_t) -> Value:
+    """What the disk has of a page of a file."""
+    return at(Disk, index_of(mapping)).block[pgoff]
+
+
+@ghost
+def observe_folio_dirty(folio: Folio) -> bool:
+    """Whether a folio has to be written back."""
+    return folio.PG_dirty
+
+
+@ghost
+def observe_mapcount(folio: Folio) -> atomic_t:
+    """How many entries map a folio, as the kernel counts."""
+    return folio._mapcount
+
+
+@ghost
+def observe_refcount(folio: Folio) -> atomic_t:
+    """How many references a folio has."""
+    return folio._refcount
+
+
+@ghost
+def observe_rss(mm: mm_struct) -> atomic_t:
+    """How many pages an mm has mapped, as the kernel counts."""
+    return mm.rss_stat
+
+
+@ghost
+def observe_pte(mm: mm_struct, addr: Addr) -> pte_t:
+    """The entry that maps an address."""
+    return entry_of(mm, addr)

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the kernel is configured on x86-64."""
+
+from ptelab.lang import param
+
+CONFIG_SMP = param("CONFIG_SMP", 1)
