@@ -54,6 +54,7 @@ class Ample:
                 row.append(known[key])
             self.future.append(row)
         relevant = self._relevant()
+        squeeze = _Squeeze(relevant)
         for t, thread in enumerate(scenario.threads):
             heads = prints.loop_heads(t)
             eligible = set()
@@ -64,19 +65,12 @@ class Ample:
                 if not (entry[1].choose or resting or p in heads):
                     eligible.add(p)
             self.eligible.append(eligible)
-            self.next.append(
-                {
-                    p: (_squeeze(f.next_reads, relevant), _squeeze(f.next_writes, relevant))
-                    for p, f in prints.threads[t].items()
-                }
-            )
+            self.next.append({p: (squeeze(f.next_reads), squeeze(f.next_writes)) for p, f in prints.threads[t].items()})
         squeezed: dict[int, dict[int, Masks]] = {}
         for row in self.future:
             for masks in row:
                 if id(masks) not in squeezed:
-                    squeezed[id(masks)] = {
-                        p: (_squeeze(r, relevant), _squeeze(w, relevant)) for p, (r, w) in masks.items()
-                    }
+                    squeezed[id(masks)] = {p: (squeeze(r), squeeze(w)) for p, (r, w) in masks.items()}
         self.future = [[squeezed[id(masks)] for masks in row] for row in self.future]
         self.classes = len(relevant)
 
@@ -114,11 +108,21 @@ class Ample:
         return True
 
 
-def _squeeze(mask: int, relevant: list[int]) -> int:
-    result = 0
-    for n, bit in enumerate(relevant):
-        result |= (mask >> bit & 1) << n
-    return result
+class _Squeeze:
+    """Keeps the relevant classes of a mask only; masks repeat, so what was answered is remembered."""
+
+    def __init__(self, relevant: list[int]) -> None:
+        self._relevant = relevant
+        self._known: dict[int, int] = {}
+
+    def __call__(self, mask: int) -> int:
+        result = self._known.get(mask)
+        if result is None:
+            result = 0
+            for n, bit in enumerate(self._relevant):
+                result |= (mask >> bit & 1) << n
+            self._known[mask] = result
+        return result
 
 
 def _single_locks(layout: Layout) -> list[Mode]:

@@ -8,6 +8,8 @@ such functions are calls to their LLVM functions, so the machine's stack is empt
 
 from __future__ import annotations
 
+import functools
+
 from ptelab import ir
 from ptelab.ample import Mode
 from ptelab.layout import Layout
@@ -76,7 +78,7 @@ class Codegen:
     def _wanted(self, name: str) -> bool:
         return name in self._reachable
 
-    @property
+    @functools.cached_property
     def _reachable(self) -> set[str]:
         seen: set[str] = set()
         todo = [t.root for t in self.scenario.threads] + [self.final]
