@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PYTEST_PARALLEL ?= --numprocesses auto --maxprocesses 8
 READY := $(VENV)/.ready
 
 # Where `from linux.x import …`, `from asm.x import …` and the rest of the model's imports are found, per architecture.
@@ -34,7 +35,7 @@ demo: $(READY)
 	@$(BIN)/python tools/demo.py
 
 test: $(READY)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PYTEST_PARALLEL)
 
 check: $(READY)
 	@$(BIN)/ruff check --quiet .
@@ -47,7 +48,7 @@ check-model: $(READY)
 		--config-file tools/mypy-model.ini --cache-dir .mypy_cache/$(a) $(call model_files,$(a)) &&) true
 
 update: $(READY)
-	@$(BIN)/python -m pytest --update
+	@$(BIN)/python -m pytest $(PYTEST_PARALLEL) --update
 	@git --no-pager diff --stat
 
 bench: $(READY)
