@@ -78,7 +78,9 @@ def build(
 def _threads(test: Test, arch: str) -> list[tuple[str, str, int]]:
     programs = [(f"P{c.number}", f"P{c.number}", c.cpu) for c in test.columns]
     users = sorted(c.cpu for c in test.columns if c.mm)
-    return programs + [(f"{name}{cpu}", root, cpu) for cpu in users for name, root in PROFILES[arch].actors]
+    cpus = len({c.cpu for c in test.columns})
+    actors = [a for a in PROFILES[arch].actors if a.issuer is None or a.issuer < cpus]
+    return programs + [(f"{a.name}{cpu}", a.root, cpu) for cpu in users for a in actors]
 
 
 # What traces call the elements of pools, and addresses.
@@ -174,6 +176,8 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "pmd_p": mms * params["PTRS_PER_PMD"],
         "task_struct": params["NR_THREADS"],
         "call_single_queue": params["NR_CPUS"],
+        "Core": params["NR_CPUS"],
+        "Interconnect": params["NR_CPUS"] ** 2,
         "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
         "LitmusColumns": 1,
     }

@@ -8,18 +8,36 @@ from dataclasses import dataclass, field
 
 from ptelab.source import arch_directory, bundled_model
 
-_X86_ACTORS = (("walker", "cpu:speculation"), ("irq", "smp:interrupt"))
-_ARM64_ACTORS = (("walker", "cpu:speculation"), ("dvm", "cpu:interconnect"))
-_S390_ACTORS = (("walker", "cpu:speculation"), ("purge", "cpu:interconnect"))
+CPUS_MAX = 4
+"""How many CPUs a scenario may have: an interconnect has an actor for each pair."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """What the hardware of each CPU does beside its program; `issuer` is the CPU whose requests it serves."""
+
+    name: str
+    root: str  # module:function
+    issuer: int | None = None
+
+
+def _interconnect(name: str) -> tuple[Actor, ...]:
+    return tuple(Actor(f"{name}{i}_", f"cpu:interconnect_{i}", i) for i in range(CPUS_MAX))
+
+
+_WALKER = Actor("walker", "cpu:speculation")
+_X86_ACTORS = (_WALKER, Actor("irq", "smp:interrupt"))
+_ARM64_ACTORS = (_WALKER, *_interconnect("dvm"))
+_S390_ACTORS = (_WALKER, *_interconnect("ipte"))
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One profile: what the hardware does on each CPU, as (name, module:function), and what its parameters are."""
+    """One profile: what the hardware does on each CPU, and what its parameters are."""
 
     name: str
     summary: str
-    actors: tuple[tuple[str, str], ...]
+    actors: tuple[Actor, ...]
     params: Mapping[str, int] = field(default_factory=dict)
     cpus_max: int | None = None
 
@@ -29,14 +47,24 @@ class Profile:
         return base(self.name)
 
 
+def _hafdbs(first: int, others: int) -> dict[str, int]:
+    return {"HAFDBS": first, "HAFDBS_OTHERS": others}
+
+
 PROFILES = {
     p.name: p
     for p in (
         Profile("x86_64", "SMP", _X86_ACTORS),
         Profile("x86_64+up", "a kernel for one CPU", _X86_ACTORS, {"CONFIG_SMP": 0}, cpus_max=1),
-        Profile("arm64", "access and dirty flags are software's", _ARM64_ACTORS, {"HAFDBS": 0}),
-        Profile("arm64+haf", "the hardware sets the access flag", _ARM64_ACTORS, {"HAFDBS": 1}),
-        Profile("arm64+hafdbs", "the hardware sets the access flag and the dirty state", _ARM64_ACTORS, {"HAFDBS": 2}),
+        Profile("arm64", "access and dirty flags are software's", _ARM64_ACTORS, _hafdbs(0, 0)),
+        Profile("arm64+haf", "the hardware sets the access flag", _ARM64_ACTORS, _hafdbs(1, 1)),
+        Profile(
+            "arm64+hafdbs",
+            "the hardware sets the access flag and the dirty state",
+            _ARM64_ACTORS,
+            _hafdbs(2, 2),
+        ),
+        Profile("arm64+mixed", "CPU 0 sets both, the others set neither", _ARM64_ACTORS, _hafdbs(2, 0)),
         Profile("s390", "access and dirty are software's, IPTE clears and flushes", _S390_ACTORS),
     )
 }

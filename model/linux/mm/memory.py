@@ -11,6 +11,7 @@ fault-around; the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 from asm.page import PMD_SIZE
 from asm.pgalloc import pmd_populate, pte_alloc_one
 from asm.pgtable import (
+    flush_tlb_fix_spurious_fault,
     pfn_pte,
     pmd_clear,
     pmd_none,
@@ -36,7 +37,6 @@ from asm.tlb import (
     tlb_remove_tlb_entry,
     tlb_start_vma,
 )  # fmt: skip
-from asm.tlbflush import flush_tlb_fix_spurious_fault
 from linux.errno import ENOMEM
 from linux.mm import (
     VM_SHARED,

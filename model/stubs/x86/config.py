@@ -4,3 +4,5 @@
 from ptelab.lang import param
 
 CONFIG_SMP = param("CONFIG_SMP", 1)
+CONFIG_MMU_GATHER_MERGE_VMAS = 1
+CONFIG_MMU_GATHER_NO_GATHER = 0

@@ -10,6 +10,7 @@ from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
 from asm.pgalloc import __pte_free_tlb
 from asm.pgtable_types import pte_p
 from asm.tlb import tlb_flush
+from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_SMP
 from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
 from mm.mmu_gather import tlb_remove_table
@@ -52,6 +53,8 @@ class mmu_gather:
 
 def tlb_delay_rmap(tlb: mmu_gather) -> bool:
     """Note that a page keeps its map count until the TLBs are flushed; false where no flush is ever delayed."""
+    if CONFIG_SMP == 0:
+        return False
     tlb.delayed_rmap = True
     return True
 
@@ -106,10 +109,10 @@ def tlb_start_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
 
 
 def tlb_end_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
-    """End with a VMA; without a flush where CONFIG_MMU_GATHER_MERGE_VMAS lets ranges of several VMAs grow together.
-
-    Left out: the flush of other architectures; of those in the model, x86 and s390 merge.
-    """
+    """End with a VMA, by a flush unless ranges of several VMAs may grow together."""
+    if tlb.fullmm or CONFIG_MMU_GATHER_MERGE_VMAS == 1:
+        return
+    tlb_flush_mmu_tlbonly(tlb)
 
 
 def tlb_free_vmas(tlb: mmu_gather) -> None:

@@ -14,6 +14,10 @@ from linux.types import Addr, Pfn
 from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
 
 
+def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
+    """Do nothing: the fault has dropped the stale entry."""
+
+
 def pte_dirty(pte: pte_t) -> bool:
     """Whether the page was written through the entry."""
     return pte.dirty

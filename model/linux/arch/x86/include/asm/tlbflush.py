@@ -32,10 +32,3 @@ class flush_tlb_info(NamedTuple):
 def flush_tlb_page(vma: vm_area_struct, a: Addr) -> None:
     """Flush one page from every CPU that has the mm."""
     flush_tlb_mm_range(vma.vm_mm, a, a + PAGE_SIZE, PAGE_SIZE, False)
-
-
-def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
-    """Do nothing: the fault has dropped the stale entry.
-
-    Differs: Linux has it in pgtable.h.
-    """

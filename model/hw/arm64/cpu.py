@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""An arm64 CPU as far as page tables go: walker, TLB, walk cache, loads, stores, TLBI, DSB.
+
+As on the other architectures an instruction starts at a `choose`, and what the CPU has cached is looked up in the same
+transition as the access to memory that it leads to.
+
+H1 `speculation` fills the TLB from any valid entry at any time.  An entry with AF=0 is never cached: with FEAT_HAFDBS
+the walker sets AF first by a locked update, without it the access faults.
+H2 A store through a writable TLB entry (AP[2] clear) touches no page-table entry.
+H3 A store through a read-only one with DBM clears AP[2] by a locked update that re-checks the entry, where the hardware
+manages dirty state (level 2); elsewhere it faults.
+H4 A read-only TLB entry faults a store, whatever the entry in memory says now, and the fault does not drop it.
+H5 AP[2] is never cleared by speculation.
+H6 The walk cache (`psc`) keeps the upper entry until an invalidation that is not limited to the last level.
+H7 A TLBI is broadcast and interrupts nobody.  It is pending for each CPU until that CPU has done it; a DSB waits until
+all that its own CPU has issued are done, so that no access with an old translation is under way.
+
+HAFDBS is the level of CPU 0 and HAFDBS_OTHERS that of all others: 0 neither, 1 access flag, 2 dirty state too.
+Differs: two levels of tables; a fill replaces what the TLB holds for the address, and an entry goes when an access
+finds it evicted.  Differs: an ASID is the mm's top table.  Left out: contiguous, global and block entries, and with the
+last what is unpredictable without break-before-make.
+"""
+
+from typing import Annotated, NamedTuple, TypeAlias
+
+from hw.memory import NR_CPUS, NR_PAGES, Addr, Frame, Pfn, Table, TablePfn, Value
+
+from ptelab.lang import (
+    Array,
+    array,
+    at,
+    atomic_or,
+    choose,
+    cpu_id,
+    index_of,
+    param,
+    percpu,
+    struct,
+    this_cpu,
+    try_cmpxchg,
+    u3,
+    upto,
+    wait_until,
+    xchg,
+)  # fmt: skip
+
+PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
+PTRS_PER_PMD = param("PTRS_PER_PMD", 1)
+HAFDBS = param("HAFDBS", 0)
+HAFDBS_OTHERS = param("HAFDBS_OTHERS", 0)
+
+FSC_TRANSLATION = 1
+FSC_ACCESS = 2
+FSC_PERM = 3
+FSC_TYPE = 3
+WNR = 4
+
+
+class pte_t(NamedTuple):
+    """A page descriptor: valid, AP[2], AF, DBM, the dirty bit that software keeps, and the page frame."""
+
+    valid: bool = False
+    rdonly: bool = False
+    af: bool = False
+    dbm: bool = False
+    sw_dirty: bool = False
+    pfn: Pfn = 0
+
+
+class pmd_t(NamedTuple):
+    """A table descriptor: valid, and the PTE table."""
+
+    valid: bool = False
+    pfn: TablePfn = 0
+
+
+@struct
+class pte_p:
+    """A slot that holds a pte_t: its handle is what C calls `pte_t *`.  Table t has those from t·PTRS_PER_PTE on."""
+
+    pte: pte_t
+
+
+@struct
+class pmd_p:
+    """A slot that holds a pmd_t: its handle is what C calls `pmd_t *`.  A top table is PTRS_PER_PMD slots in a row."""
+
+    pmd: pmd_t
+
+
+class tlb_entry(NamedTuple):
+    """A cached translation with the rights that the entry had."""
+
+    valid: bool = False
+    rdonly: bool = False
+    dbm: bool = False
+    pfn: Pfn = 0
+
+
+@percpu
+class Cpu:
+    """What one CPU has cached."""
+
+    tlb: Array[tlb_entry] = array(NR_PAGES)
+    psc: Array[pmd_t] = array(PTRS_PER_PMD)
+
+
+@struct
+class Core:
+    """What the interconnect knows of a CPU: TTBR0, which stands for the ASID too."""
+
+    ttbr0: pmd_p | None
+
+
+Scope: TypeAlias = Annotated[int, upto(255)]
+
+
+@struct
+class Interconnect:
+    """The invalidations that one CPU has asked of another, at issuer · NR_CPUS + target, and that are not done yet.
+
+    Bit i: the TLB entry of page i.  Bit NR_PAGES + i: entry i of the walk cache.
+    """
+
+    pending: Scope
+
+
+def hafdbs() -> u3:
+    """What this CPU manages by hardware."""
+    return HAFDBS if cpu_id() == 0 else HAFDBS_OTHERS
+
+
+def load(addr: Addr) -> tuple[Value, u3]:
+    """Execute a load: its value, or the syndrome of the abort."""
+    while True:
+        evicted = choose(2) == 1
+        entry = this_cpu(Cpu).tlb[addr]
+        if entry.valid and not evicted:
+            value = read_memory(addr, at(Frame, entry.pfn))
+            return value, 0
+        error = walk(addr, False)
+        if error != 0:
+            return 0, error
+
+
+def store(addr: Addr, value: Value) -> u3:
+    """Execute a store: 0, or the syndrome of the abort."""
+    while True:
+        evicted = choose(2) == 1
+        entry = this_cpu(Cpu).tlb[addr]
+        if entry.valid and not entry.rdonly and not evicted:
+            write_memory(addr, at(Frame, entry.pfn), value)
+            return 0
+        if entry.valid and not evicted and not (entry.dbm and hafdbs() >= 2):
+            return page_fault(addr, FSC_PERM | WNR)
+        error = walk(addr, True)
+        if error != 0:
+            return error
+
+
+def read_memory(addr: Addr, frame: Frame) -> Value:
+    """Read through the translation of an address that the TLB holds."""
+    return frame.data
+
+
+def write_memory(addr: Addr, frame: Frame, value: Value) -> None:
+    """Write through the translation of an address that the TLB holds, without a look at the page table."""
+    frame.data = value
+
+
+def walk(addr: Addr, write: bool) -> u3:
+    """Take one step of the walk that an access needs: a syndrome, or 0 when the access has to be tried again."""
+    index: Addr = addr // PTRS_PER_PTE
+    wnr: u3 = WNR if write else 0
+    upper = this_cpu(Cpu).psc[index]
+    if not upper.valid:
+        upper = top_entry(addr).pmd
+        if not upper.valid:
+            return page_fault(addr, FSC_TRANSLATION | wnr)
+        this_cpu(Cpu).psc[index] = upper
+        return 0
+    pte = read_entry(upper, addr)
+    if not pte.valid:
+        return page_fault(addr, FSC_TRANSLATION | wnr)
+    if not pte.af:
+        if hafdbs() == 0:
+            return page_fault(addr, FSC_ACCESS | wnr)
+        set_flags(addr, pte, pte._replace(af=True), upper)
+        return 0
+    if write and pte.rdonly:
+        if not (pte.dbm and hafdbs() >= 2):
+            return page_fault(addr, FSC_PERM | WNR)
+        set_flags(addr, pte, pte._replace(rdonly=False), upper)
+        return 0
+    fill(addr, pte, False)
+    return 0
+
+
+def page_fault(addr: Addr, esr: u3) -> u3:
+    """Raise an abort; a TLB entry that is too strict stays."""
+    return esr
+
+
+def top_entry(addr: Addr) -> pmd_p:
+    """The slot of the upper entry for an address in the top table that TTBR0 names."""
+    return at(pmd_p, index_of(at(Core, cpu_id()).ttbr0) + addr // PTRS_PER_PTE)
+
+
+def read_entry(upper: pmd_t, addr: Addr) -> pte_t:
+    """Read an entry of the table that the walk cache names."""
+    pte = at(pte_p, upper.pfn * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte
+    table_used(at(Table, upper.pfn), addr)
+    return pte
+
+
+def table_used(table: Table, addr: Addr) -> None:
+    """Nothing; the invariants watch which tables the hardware uses."""
+
+
+def set_flags(addr: Addr, pte: pte_t, new: pte_t, upper: pmd_t) -> None:
+    """Update the entry just read, unless it has changed or an invalidation of its table has stopped the walk."""
+    go_on = choose(1) == 0
+    if go_on and this_cpu(Cpu).psc[addr // PTRS_PER_PTE] == upper:
+        slot = at(pte_p, upper.pfn * PTRS_PER_PTE + addr % PTRS_PER_PTE)
+        try_cmpxchg(slot.pte, pte, new)
+        table_used(at(Table, upper.pfn), addr)
+
+
+def fill(addr: Addr, pte: pte_t, speculative: bool) -> None:
+    """Cache a valid entry whose AF is set."""
+    this_cpu(Cpu).tlb[addr] = tlb_entry(valid=True, rdonly=pte.rdonly, dbm=pte.dbm, pfn=pte.pfn)
+
+
+def forget(addr: Addr) -> None:
+    """Drop the TLB entry for an address."""
+    this_cpu(Cpu).tlb[addr] = tlb_entry()
+
+
+def tlbi_scope(start: Addr, end: Addr, last_level: bool) -> Scope:
+    """What an invalidation of a range covers; of the walk cache only if it is not limited to the last level."""
+    scope: Scope = 0
+    for addr in range(NR_PAGES):
+        if start <= addr < end:
+            scope |= 1 << addr
+            if not last_level:
+                scope |= 1 << (NR_PAGES + addr // PTRS_PER_PTE)
+    return scope
+
+
+def tlbi(scope: Scope) -> None:
+    """TLBI without broadcast: invalidate at this CPU; complete at its next DSB, before which it runs no user code."""
+    for addr in range(NR_PAGES):
+        if scope & (1 << addr) != 0:
+            forget(addr)
+    for index in range(PTRS_PER_PMD):
+        if scope & (1 << (NR_PAGES + index)) != 0:
+            this_cpu(Cpu).psc[index] = pmd_t()
+
+
+def tlbi_is(pgd: pmd_p, scope: Scope) -> None:
+    """TLBI …IS: ask every CPU with this address space, this one included, to invalidate; do not wait."""
+    for cpu in range(NR_CPUS):
+        if at(Core, cpu).ttbr0 == pgd:
+            atomic_or(scope, at(Interconnect, cpu_id() * NR_CPUS + cpu).pending)
+
+
+def dsb_ish() -> None:
+    """DSB ISH: wait until every invalidation that this CPU has issued is done."""
+    for cpu in range(NR_CPUS):
+        wait_until(at(Interconnect, cpu_id() * NR_CPUS + cpu).pending == 0)
+
+
+def interconnect(requests: Interconnect) -> None:
+    """Do what one CPU has asked of this one, at any time, for ever."""
+    while True:
+        wait_until(requests.pending != 0)
+        invalidate(requests)
+
+
+def invalidate(requests: Interconnect) -> None:
+    """Do the invalidations that are pending now."""
+    tlbi(xchg(requests.pending, 0))
+
+
+def interconnect_0() -> None:
+    """What CPU 0 asks of this one; each issuer's requests are done independently of the others'."""
+    interconnect(at(Interconnect, cpu_id()))
+
+
+def interconnect_1() -> None:
+    """What CPU 1 asks of this one."""
+    interconnect(at(Interconnect, NR_CPUS + cpu_id()))
+
+
+def interconnect_2() -> None:
+    """What CPU 2 asks of this one."""
+    interconnect(at(Interconnect, 2 * NR_CPUS + cpu_id()))
+
+
+def interconnect_3() -> None:
+    """What CPU 3 asks of this one."""
+    interconnect(at(Interconnect, 3 * NR_CPUS + cpu_id()))
+
+
+def speculation() -> None:
+    """Walk for any address at any time: read the upper entry, then fill the TLB through it."""
+    while True:
+        addr: Addr = choose(NR_PAGES)
+        upper = this_cpu(Cpu).psc[addr // PTRS_PER_PTE]
+        if not upper.valid:
+            upper = top_entry(addr).pmd
+            this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+        else:
+            pte = read_entry(upper, addr)
+            if pte.valid and pte.af:
+                fill(addr, pte, True)
+            elif pte.valid and hafdbs() >= 1:
+                set_flags(addr, pte, pte._replace(af=True), upper)

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/arm64/include/asm/esr.h (v7.0)."""
+
+from cpu import FSC_ACCESS, FSC_PERM, FSC_TRANSLATION, FSC_TYPE, WNR
+
+ESR_ELx_FSC_TYPE = FSC_TYPE
+ESR_ELx_FSC_ACCESS = FSC_ACCESS
+ESR_ELx_FSC_FAULT = FSC_TRANSLATION
+ESR_ELx_FSC_PERM = FSC_PERM
+ESR_ELx_WNR = WNR
