@@ -8,6 +8,7 @@ nr_tlb_marks is NR_CPUS · NR_PAGES; GATHER_BATCHES is MAX_GATHER_BATCH_COUNT + 
 · MAX_GATHER_BATCH, where MAX_GATHER_BATCH is not below MMU_GATHER_BUNDLE. A gather's batch is full one entry early.
 """
 
+from asm.mmu import mm_context_t
 from asm.pgalloc import pmd_populate
 from asm.pgtable import (
     pfn_pte,
@@ -34,6 +35,7 @@ from ptelab.lang import at, index_of, pool, u4
 
 def setup_mm(mm: mm_struct) -> None:
     """An address space without VMAs."""
+    mm.context = at(mm_context_t, index_of(mm))
     mm.pgd = at(pmd_p, index_of(mm) * PTRS_PER_PMD)
 
 

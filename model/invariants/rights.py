@@ -4,9 +4,9 @@
 Flags: access_after_free, stale_rights.
 """
 
-from asm.pgtable import pte_dirty, pte_pfn, pte_present, pte_write
+from asm.pgtable import pte_pfn, pte_present
 from cpu import fill, forget, read_memory, table_used, write_memory
-from entry import mm_of_cpu, tlb_holds
+from entry import entry_lets_store, mm_of_cpu, tlb_holds
 from hw.memory import NR_CPUS, NR_PAGES, Addr, CpuNr, Frame, Table
 from invariants.observe import entry_of
 from linux.mm_types import ptdesc
@@ -131,7 +131,7 @@ def always_stores_by_right(addr: Addr, frame: Frame) -> None:
     mm = mm_of_cpu(cpu_id())
     if mm is not None:
         pte = entry_of(mm, addr)
-        if not (pte_present(pte) and pte_write(pte) and pte_dirty(pte) and pte_pfn(pte) == index_of(frame)):
+        if not (entry_lets_store(pte) and pte_pfn(pte) == index_of(frame)):
             reach("store_without_pte_access")
 
 

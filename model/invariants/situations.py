@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Situations that runs should go through, noted for `Reach=`."""
 
-from asm.tlb import mmu_gather
+from asm.tlb import __tlb_remove_folio_pages, mmu_gather
 from cpu import fill, page_fault
 from entry import fault_is_write
 from linux.mm import vm_fault
@@ -16,7 +16,7 @@ from mm.memory import (
     wp_page_shared,
 )  # fmt: skip
 from mm.mmap_lock import lock_mm_and_find_vma
-from mm.mmu_gather import __tlb_remove_folio_pages, tlb_flush_rmaps, tlb_remove_table
+from mm.mmu_gather import tlb_flush_rmaps, tlb_remove_table
 from mm.page_writeback import folio_wait_writeback
 from mm.rmap import folio_add_file_rmap_ptes, folio_mkclean, folio_remove_rmap_ptes
 

@@ -165,6 +165,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
     tables = sum(params["PTRS_PER_PMD"] + max(0, users.count(mm) - 1) for mm in test.mms)
     sizes = {
         "mm_struct": mms,
+        "mm_context_t": mms,
         "address_space": files,
         "Disk": files,
         "Folio": folios,

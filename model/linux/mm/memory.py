@@ -28,6 +28,7 @@ from asm.pgtable import (
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlb import (
+    __tlb_remove_folio_pages,
     mmu_gather,
     pte_free_tlb,
     tlb_delay_rmap,
@@ -80,7 +81,7 @@ from linux.pgtable import (
 )  # fmt: skip
 from linux.types import Addr, Errno
 from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
-from mm.mmu_gather import __tlb_remove_folio_pages, tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
+from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
 from mm.rmap import folio_add_file_rmap_ptes, folio_remove_rmap_ptes, unlink_anon_vmas

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/mmu_gather.c (v7.0).
 
-Left out: hugetlb, page sizes, s390's MMU_GATHER_NO_GATHER.
+Left out: hugetlb, page sizes.
 """
 
 from asm.tlb import (
@@ -13,6 +13,7 @@ from asm.tlb import (
     mmu_gather,
     tlb_flush_mmu_tlbonly,
 )  # fmt: skip
+from config import CONFIG_MMU_GATHER_NO_GATHER
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending, mm_tlb_flush_nested
 from linux.mm_types import Folio, encode_page, encoded_page_ptr, mm_struct, ptdesc, vm_area_struct
 from mm.rmap import folio_remove_rmap_ptes
@@ -161,7 +162,8 @@ def tlb_table_init(tlb: mmu_gather) -> None:
 def tlb_flush_mmu_free(tlb: mmu_gather) -> None:
     """Free the queued tables and pages."""
     tlb_table_flush(tlb)
-    tlb_batch_pages_flush(tlb)
+    if CONFIG_MMU_GATHER_NO_GATHER == 0:
+        tlb_batch_pages_flush(tlb)
 
 
 def tlb_flush_mmu(tlb: mmu_gather) -> None:

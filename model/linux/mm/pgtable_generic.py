@@ -4,7 +4,12 @@
 Left out: huge entries; rcu_read_lock, as no table is reused within a run (see `stubs.memory`).
 """
 
-from asm.pgtable import pmd_none, pmd_same, pte_accessible, ptep_get_and_clear
+from asm.pgtable import (
+    pmd_none,
+    pmd_same,
+    pte_accessible,
+    ptep_get_and_clear,
+)
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from asm.tlbflush import flush_tlb_page
 from linux.mm import pte_lockptr, pte_unmap_unlock

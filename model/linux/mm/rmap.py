@@ -8,7 +8,7 @@ Left out: anonymous memory, large folios, statistics, MMU notifiers, memory lock
 flush_tlb_batched_pending.
 """
 
-from asm.pgtable import pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect
+from asm.pgtable import pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect, ptep_clear_flush
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
 from linux.mm import VM_SHARED, folio_mapped, folio_pfn
 from linux.mm_types import Folio, vm_area_struct
@@ -18,7 +18,6 @@ from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
 from linux.types import Addr, pgoff_t
 from mm.internal import EFAULT_ADDRESS, vma_address
 from mm.page_vma_mapped import page_vma_mapped_walk
-from mm.pgtable_generic import ptep_clear_flush
 from mm.util import folio_mapping
 
 from ptelab.lang import atomic_dec, atomic_inc, index_of, lockdep_assert_held, new, pool, u4

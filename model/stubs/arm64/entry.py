@@ -2,7 +2,7 @@
 """The border of arm64: how an abort gets into the kernel, and what the invariants ask of a CPU."""
 
 from arch.arm64.mm.fault import do_mem_abort
-from cpu import WNR, Core, Cpu
+from cpu import WNR, Core, Cpu, pte_t
 from hw.memory import Addr, CpuNr
 from linux.mm_types import mm_struct
 
@@ -33,3 +33,9 @@ def mm_of_cpu(cpu: CpuNr) -> mm_struct | None:
         if at(Core, cpu).ttbr0 is not None and at(Core, cpu).ttbr0 == mm.pgd:
             return mm
     return None
+
+
+@ghost
+def entry_lets_store(pte: pte_t) -> bool:
+    """Whether the hardware may store through an entry without a change of it: valid and not read-only."""
+    return pte.valid and not pte.rdonly

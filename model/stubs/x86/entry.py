@@ -2,7 +2,7 @@
 """The border of x86-64: how a fault gets into the kernel, and what the invariants ask of a CPU."""
 
 from arch.x86.mm.fault import exc_page_fault
-from cpu import PF_WRITE, Cpu
+from cpu import PF_WRITE, Cpu, pte_t
 from hw.memory import Addr, CpuNr
 from linux.mm_types import mm_struct
 
@@ -33,3 +33,9 @@ def mm_of_cpu(cpu: CpuNr) -> mm_struct | None:
         if per_cpu(Cpu, cpu).cr3 is not None and per_cpu(Cpu, cpu).cr3 == mm.pgd:
             return mm
     return None
+
+
+@ghost
+def entry_lets_store(pte: pte_t) -> bool:
+    """Whether the hardware may store through an entry without a change of it: present, writable and dirty."""
+    return pte.present and pte.rw and pte.dirty

@@ -7,10 +7,10 @@ Left out: huge pages and levels above the PMD table, shared tables, PFN maps and
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
-from asm.pgalloc import __pte_free_tlb
+from asm.pgalloc import __pte_free_tlb  # type: ignore[attr-defined, unused-ignore]  # not where it is overridden
 from asm.pgtable_types import pte_p
 from asm.tlb import tlb_flush
-from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_SMP
+from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_MMU_GATHER_NO_GATHER, CONFIG_SMP
 from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
 from mm.mmu_gather import tlb_remove_table
@@ -53,7 +53,7 @@ class mmu_gather:
 
 def tlb_delay_rmap(tlb: mmu_gather) -> bool:
     """Note that a page keeps its map count until the TLBs are flushed; false where no flush is ever delayed."""
-    if CONFIG_SMP == 0:
+    if CONFIG_SMP == 0 or CONFIG_MMU_GATHER_NO_GATHER == 1:
         return False
     tlb.delayed_rmap = True
     return True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+from asm.mmu import mm_context_t
 from asm.page import TASK_SIZE
 from asm.pgtable_types import pgprot_t, pmd_p
 from linux.fs import address_space
@@ -115,6 +116,7 @@ class mm_struct:
     mmap_lock: rw_semaphore
     rss_stat: atomic_t
     tlb_flush_pending: atomic_t
+    context: mm_context_t
     cpu_bitmap: u8
 
 

@@ -15,6 +15,7 @@ from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from asm.tlbflush import flush_tlb_page_nosync, local_flush_tlb_page_nonotify
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
+from mm.pgtable_generic import ptep_clear_flush  # noqa: F401
 
 from ptelab.lang import READ_ONCE, WRITE_ONCE, try_cmpxchg, u4, xchg
 

@@ -21,6 +21,7 @@ from asm_generic.tlb import (  # noqa: F401
 )  # fmt: skip
 from linux.mm_types import ptdesc
 from linux.types import Addr
+from mm.mmu_gather import __tlb_remove_folio_pages  # noqa: F401
 
 
 def tlb_flush(tlb: mmu_gather) -> None:

@@ -10,6 +10,7 @@ from arch.x86.mm.pgtable import ptep_set_access_flags  # noqa: F401
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
+from mm.pgtable_generic import ptep_clear_flush  # noqa: F401
 
 from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
 

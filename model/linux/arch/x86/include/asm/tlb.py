@@ -23,6 +23,7 @@ from asm_generic.tlb import (  # noqa: F401
     tlb_remove_tlb_entry,
     tlb_start_vma,
 )  # fmt: skip
+from mm.mmu_gather import __tlb_remove_folio_pages  # noqa: F401
 
 from ptelab.lang import u8
 

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/s390/include/asm/pgtable.h (v7.0).
+
+An old entry is invalid to the hardware and a clean one protected, so that the first access faults and the first store
+does.  Left out: swap, special, soft-dirty and large entries, secure guests, RDP.
+"""
+
+from arch.s390.mm.mmap import vm_get_page_prot  # noqa: F401
+from arch.s390.mm.pgtable import ptep_modify_prot_commit, ptep_modify_prot_start, ptep_xchg_direct, ptep_xchg_lazy  # noqa: F401
+from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
+from linux.mm_types import mm_struct, vm_area_struct
+from linux.types import Addr, Pfn
+
+from ptelab.lang import WRITE_ONCE, u4
+
+
+def pmd_present(pmd: pmd_t) -> bool:
+    """Whether the segment-table entry names a table."""
+    return pmd.valid
+
+
+def pmd_none(pmd: pmd_t) -> bool:
+    """Whether the segment-table entry is empty."""
+    return not pmd.valid
+
+
+def pte_present(pte: pte_t) -> bool:
+    """Whether the entry maps a page: a bit of software, as the hardware's depends on the page's age."""
+    return pte.present
+
+
+def pte_none(pte: pte_t) -> bool:
+    """Whether the entry is empty."""
+    return pte == pte_t()
+
+
+def pte_accessible(mm: mm_struct, pte: pte_t) -> bool:
+    """Whether a TLB may hold the entry.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return True
+
+
+def pte_same(a: pte_t, b: pte_t) -> bool:
+    """Whether two entries are equal in every bit."""
+    return a == b
+
+
+def pmd_same(pmd_a: pmd_t, pmd_b: pmd_t) -> bool:
+    """Whether two segment-table entries are equal.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return pmd_a == pmd_b
+
+
+def pte_write(pte: pte_t) -> bool:
+    """Whether the page may be written, perhaps after its first store was noted."""
+    return pte.write
+
+
+def pte_dirty(pte: pte_t) -> bool:
+    """Whether a store was noted."""
+    return pte.dirty
+
+
+def pte_young(pte: pte_t) -> bool:
+    """Whether an access was noted."""
+    return pte.young
+
+
+def pte_pfn(pte: pte_t) -> Pfn:
+    """The page frame of an entry."""
+    return pte.pfn
+
+
+def pmd_pfn(pmd: pmd_t) -> u4:
+    """The page table of a segment-table entry."""
+    return pmd.pfn
+
+
+def set_pmd(pmdp: pmd_p, pmd: pmd_t) -> None:
+    """Write a segment-table entry."""
+    WRITE_ONCE(pmdp.pmd, pmd)
+
+
+def set_pte(ptep: pte_p, pte: pte_t) -> None:
+    """Write an entry."""
+    WRITE_ONCE(ptep.pte, pte)
+
+
+def pmd_clear(pmdp: pmd_p) -> None:
+    """Empty a segment-table entry."""
+    set_pmd(pmdp, pmd_t())
+
+
+def pte_wrprotect(pte: pte_t) -> pte_t:
+    """Take the right to store."""
+    return pte._replace(write=False, protect=True)
+
+
+def pte_mkwrite(pte: pte_t, vma: vm_area_struct) -> pte_t:
+    """Give the right to store; at once, if the page is known to be dirty.
+
+    Differs: Linux has it in mm/pgtable-generic.c, which calls pte_mkwrite_novma.
+    """
+    pte = pte._replace(write=True)
+    if pte.dirty:
+        pte = pte._replace(protect=False)
+    return pte
+
+
+def pte_mkclean(pte: pte_t) -> pte_t:
+    """Forget stores, so that the next faults."""
+    return pte._replace(dirty=False, protect=True)
+
+
+def pte_mkdirty(pte: pte_t) -> pte_t:
+    """Note a store; more need not be noted."""
+    pte = pte._replace(dirty=True)
+    if pte.write:
+        pte = pte._replace(protect=False)
+    return pte
+
+
+def pte_mkold(pte: pte_t) -> pte_t:
+    """Forget accesses, so that the next faults."""
+    return pte._replace(young=False, valid=False)
+
+
+def pte_mkyoung(pte: pte_t) -> pte_t:
+    """Note an access; more need not be noted."""
+    pte = pte._replace(young=True)
+    if pte.read:
+        pte = pte._replace(valid=True)
+    return pte
+
+
+def mk_pte_phys(physpage: Pfn, pgprot: pgprot_t) -> pte_t:
+    """Make an entry, young.
+
+    Differs: takes the frame's number.
+    """
+    return pte_mkyoung(pte_t(protect=True, present=True, read=pgprot.read, write=pgprot.write, pfn=physpage))
+
+
+def pfn_pte(pfn: Pfn, pgprot: pgprot_t) -> pte_t:
+    """Make an entry, young."""
+    return mk_pte_phys(pfn, pgprot)
+
+
+def ptep_test_and_clear_young(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> bool:
+    """Forget accesses, with the flush; whether there were any.
+
+    Context: PTL held.
+    """
+    pte = ptep.pte
+    return pte_young(ptep_xchg_direct(vma.vm_mm, addr, ptep, pte_mkold(pte)))
+
+
+def ptep_clear_flush_young(vma: vm_area_struct, address: Addr, ptep: pte_p) -> bool:
+    """Forget accesses, with the flush; whether there were any."""
+    return ptep_test_and_clear_young(vma, address, ptep)
+
+
+def ptep_get_and_clear(mm: mm_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Empty an entry, perhaps with the flush left for later; returns what it was."""
+    return ptep_xchg_lazy(mm, addr, ptep, pte_t())
+
+
+def ptep_clear_flush(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Empty an entry, flushed from every TLB; returns what it was."""
+    return ptep_xchg_direct(vma.vm_mm, addr, ptep, pte_t())
+
+
+def ptep_get_and_clear_full(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> pte_t:
+    """Empty an entry; without a flush when the mm is torn down; returns what it was."""
+    if full:
+        res = ptep.pte
+        set_pte(ptep, pte_t())
+        return res
+    return ptep_xchg_lazy(mm, addr, ptep, pte_t())
+
+
+def ptep_set_wrprotect(mm: mm_struct, addr: Addr, ptep: pte_p) -> None:
+    """Take the right to store from an entry, perhaps with the flush left for later."""
+    pte = ptep.pte
+    if pte_write(pte):
+        ptep_xchg_lazy(mm, addr, ptep, pte_wrprotect(pte))
+
+
+def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
+    """Do nothing: without RDP no TLB entry outlives the change of its entry."""
+
+
+def ptep_set_access_flags(vma: vm_area_struct, addr: Addr, ptep: pte_p, entry: pte_t, dirty: bool) -> bool:
+    """Replace an entry by one that allows more, with the flush; whether it was another.
+
+    Context: PTL held.
+    """
+    if pte_same(ptep.pte, entry):
+        return False
+    ptep_xchg_direct(vma.vm_mm, addr, ptep, entry)
+    return True
+
+
+def pmd_index(address: Addr) -> u4:
+    """Which segment-table entry an address has.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return address // PTRS_PER_PTE

@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/s390/mm/mmap.c (v7.0)."""
+
+from asm.pgtable_types import pgprot_t
+from linux.mm import VM_EXEC, VM_READ, VM_SHARED, VM_WRITE
+from linux.mm_types import vm_flags_t
+
+
+def vm_get_page_prot(vm_flags: vm_flags_t) -> pgprot_t:
+    """What entries of a mapping may do: only in a shared one may they be writable from the start.
+
+    Differs: an expression instead of the table protection_map.
+    Differs: Linux has it in include/linux/pgtable.h, as the macro DECLARE_VM_GET_PAGE_PROT.
+    """
+    return pgprot_t(
+        read=vm_flags & (VM_READ | VM_WRITE | VM_EXEC) != 0,
+        write=vm_flags & VM_WRITE != 0 and vm_flags & VM_SHARED != 0,
+    )

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors arch/s390/mm/pgtable.c (v7.0).
+
+A valid entry is changed by IPTE first, or has its invalid bit set while no other CPU is attached to the mm, with the
+flush left for later.  Left out: virtual machines, preempt_disable, which here nothing could preempt.
+"""
+
+from asm.pgtable import set_pte
+from asm.pgtable_types import pte_p, pte_t
+from cpu import ipte
+from linux.mm_types import mm_cpumask, mm_struct, vm_area_struct
+from linux.types import Addr
+
+from ptelab.lang import atomic_dec, atomic_inc, cpu_id
+
+
+def ptep_ipte_local(mm: mm_struct, addr: Addr, ptep: pte_p) -> None:
+    """Invalidate an entry and flush it from this CPU."""
+    ipte(addr, ptep, mm.pgd, True)
+
+
+def ptep_ipte_global(mm: mm_struct, addr: Addr, ptep: pte_p) -> None:
+    """Invalidate an entry and flush it from every CPU."""
+    ipte(addr, ptep, mm.pgd, False)
+
+
+def ptep_flush_direct(mm: mm_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Invalidate an entry with its flush, unless it is invalid; returns what it was."""
+    old = ptep.pte
+    if not old.valid:
+        return old
+    atomic_inc(mm.context.flush_count)
+    if mm_cpumask(mm) == 1 << cpu_id():
+        ptep_ipte_local(mm, addr, ptep)
+    else:
+        ptep_ipte_global(mm, addr, ptep)
+    atomic_dec(mm.context.flush_count)
+    return old
+
+
+def ptep_xchg_direct(mm: mm_struct, addr: Addr, ptep: pte_p, new: pte_t) -> pte_t:
+    """Replace an entry, flushed from every TLB; returns what it was."""
+    old = ptep_flush_direct(mm, addr, ptep)
+    set_pte(ptep, new)
+    return old
+
+
+def ptep_flush_lazy(mm: mm_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Invalidate an entry, and leave the flush for later while only this CPU is attached; returns what it was."""
+    old = ptep.pte
+    if not old.valid:
+        return old
+    atomic_inc(mm.context.flush_count)
+    if mm.context.cpu_attach_mask == 1 << cpu_id():
+        set_pte(ptep, ptep.pte._replace(valid=False))
+        mm.context.flush_mm = True
+    else:
+        ptep_ipte_global(mm, addr, ptep)
+    atomic_dec(mm.context.flush_count)
+    return old
+
+
+def ptep_xchg_lazy(mm: mm_struct, addr: Addr, ptep: pte_p, new: pte_t) -> pte_t:
+    """Replace an entry, perhaps with the flush left for later; returns what it was."""
+    old = ptep_flush_lazy(mm, addr, ptep)
+    set_pte(ptep, new)
+    return old
+
+
+def ptep_modify_prot_start(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Begin to change an entry's protection; returns what it was."""
+    return ptep_flush_lazy(vma.vm_mm, addr, ptep)
+
+
+def ptep_modify_prot_commit(vma: vm_area_struct, addr: Addr, ptep: pte_p, old_pte: pte_t, pte: pte_t) -> None:
+    """End to change an entry's protection."""
+    set_pte(ptep, pte)

@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How the kernel is configured on s390."""
+
+CONFIG_SMP = 1
+CONFIG_MMU_GATHER_MERGE_VMAS = 1
+CONFIG_MMU_GATHER_NO_GATHER = 1
