@@ -22,7 +22,7 @@ from asm.pgtable import (
     pte_wrprotect,
 )  # fmt: skip
 from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p
-from boot import boot_cpu, boot_tlb
+from boot import boot_cpu, boot_elsewhere, boot_tlb
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
 from linux.fs import address_space
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
@@ -43,6 +43,14 @@ def setup_cpu(cpu: CpuNr, mm: mm_struct) -> None:
     """Let a CPU have an mm loaded.  A CPU that only kernel threads run on has none."""
     boot_cpu(cpu, mm)
     mm.cpu_bitmap = mm.cpu_bitmap | (1 << cpu)
+
+
+def setup_elsewhere(cpu: CpuNr, mm: mm_struct, active_mm: mm_struct) -> None:
+    """Let a CPU have another mm loaded than that of its column, which it has had and was flushed of since."""
+    setup_cpu(cpu, mm)
+    mm.cpu_bitmap = mm.cpu_bitmap & ~(1 << cpu)
+    active_mm.cpu_bitmap = active_mm.cpu_bitmap | (1 << cpu)
+    boot_elsewhere(cpu, mm, active_mm)
 
 
 def setup_task(thread: u4, cpu: CpuNr, mm: mm_struct | None) -> None:
@@ -122,5 +130,6 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
 
 def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, write: bool, dirty: bool) -> None:
     """Let a CPU's TLB hold a translation."""
+    vma.vm_mm.cpu_bitmap = vma.vm_mm.cpu_bitmap | (1 << cpu)
     folio = vma.vm_file.i_pages[addr - vma.vm_start + vma.vm_pgoff]
     boot_tlb(cpu, addr, write, dirty, index_of(folio))

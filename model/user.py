@@ -5,7 +5,9 @@ from cpu import load, store
 from entry import fault_entry
 from fs import write_folio
 from hw.memory import Addr, Value
+from kernel.sched.core import context_switch
 from linux.fs import address_space
+from linux.mm_types import mm_struct
 from linux.types import Errno, pgoff_t
 from mm.madvise import sys_madvise
 from mm.mmap import sys_munmap
@@ -43,6 +45,12 @@ def madvise(addr: Addr, len: Addr, advice: u3) -> Errno:
     """madvise(2).  The thread starts here, not within the kernel."""
     choose(1)
     return sys_madvise(addr, len, advice)
+
+
+def switch_to(next: mm_struct) -> None:
+    """Let this CPU run another process: the column goes on as a task of that mm.  The thread starts here."""
+    choose(1)
+    context_switch(next)
 
 
 def writeback(mapping: address_space, index: pgoff_t) -> None:

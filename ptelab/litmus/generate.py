@@ -124,9 +124,12 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
         mapping = element("address_space", test.files[vma.file].number)
         call("setup_vma", _vma(vma, used), mm(vma.mm), vma.start, vma.pages, mapping, vma.pgoff, " | ".join(flags))
     for column in test.columns:
-        if column.mm:
+        if column.mm and column.active_mm:
+            call("setup_elsewhere", column.cpu, mm(column.mm), mm(column.active_mm))
+        elif column.mm:
             call("setup_cpu", column.cpu, mm(column.mm))
-        call("setup_task", column.number, column.cpu, mm(column.mm) if column.mm else "None")
+        active = column.active_mm or column.mm
+        call("setup_task", column.number, column.cpu, mm(active) if active else "None")
     for (name, page), bits in test.ptes.items():
         vma = test.vmas[name]
         call("setup_pte", _vma(vma, used), vma.start + page, bits.write, bits.dirty, bits.young)

@@ -55,6 +55,7 @@ class Column:
     process: syntax.Process
     cpu: int
     mm: str  # empty: a kernel thread
+    active_mm: str = ""  # what its CPU has loaded at first, if not the mm
 
     @property
     def number(self) -> int:
@@ -201,6 +202,7 @@ class _Init:
         self.test = test
         self.names: dict[str, Pos] = {}
         self.thread_mm: dict[int, tuple[str, Pos]] = {}
+        self.thread_active_mm: dict[int, str] = {}
         self.thread_cpu: dict[int, tuple[int, Pos]] = {}
 
     def run(self) -> None:
@@ -305,7 +307,9 @@ class _Init:
             raise test.error(item.pos, f"there is no P{item.thread}")
         if item.name == "mm" and isinstance(item.value, str) and item.value in test.mms:
             self.thread_mm[item.thread] = item.value, item.pos
-        elif item.name == "mm":
+        elif item.name == "active_mm" and isinstance(item.value, str) and item.value in test.mms:
+            self.thread_active_mm[item.thread] = item.value
+        elif item.name in ("mm", "active_mm"):
             raise test.error(
                 item.pos, f"'{item.value}' is no mm_struct", known(test.mms) or "a declaration: mm_struct m;"
             )
@@ -334,7 +338,7 @@ class _Init:
                     f"{number}:cpu={max(used) + 1}",
                 )
             used[cpu] = number
-            test.columns.append(Column(process, cpu, mm))
+            test.columns.append(Column(process, cpu, mm, self.thread_active_mm.get(number, "")))
         if test.columns and max(used) >= len(used):
             number = used[max(used)]
             raise test.error(

@@ -12,7 +12,11 @@ H6 An entry for a segment (`psc`) may be used until all of the address space is 
 H7 IPTE sets the invalid bit and purges what was formed from the entry on every CPU; it completes when all have done so,
 and so does IDTE for an address space.  Neither is an interrupt to the other CPUs' programs.
 
+A TLB entry belongs to an address space.  It stays when another one is attached, and only an attached one forms new
+entries.
+
 Differs: two levels of tables; a TLB entry goes when an access finds it evicted; an ASCE is the mm's top table.
+Differs: what a CPU caches is of one address space only, that of the column: in another one it runs nothing.
 Left out: storage keys, large pages, RDP, common segments.
 """
 
@@ -95,15 +99,16 @@ class tlb_entry(NamedTuple):
 
 @percpu
 class Cpu:
-    """What one CPU has formed from the tables."""
+    """What one CPU has formed from the tables, and whether its control registers hold the ASCE of these."""
 
+    attached: bool
     tlb: Array[tlb_entry] = array(NR_PAGES)
     psc: Array[pmd_t] = array(PTRS_PER_PMD)
 
 
 @struct
 class Core:
-    """What other CPUs may ask about a CPU: the ASCE that it has loaded."""
+    """What other CPUs may ask about a CPU: the ASCE whose translations it can hold, whether attached or not."""
 
     asce: pmd_p | None
 
@@ -123,6 +128,7 @@ class Interconnect:
 
 def load(addr: Addr) -> tuple[Value, u3]:
     """Execute a load: its value, or the code of the exception."""
+    assert this_cpu(Cpu).attached
     while True:
         evicted = choose(2) == 1
         entry = this_cpu(Cpu).tlb[addr]
@@ -136,6 +142,7 @@ def load(addr: Addr) -> tuple[Value, u3]:
 
 def store(addr: Addr, value: Value) -> u3:
     """Execute a store: 0, or the code of the exception."""
+    assert this_cpu(Cpu).attached
     while True:
         evicted = choose(2) == 1
         entry = this_cpu(Cpu).tlb[addr]
@@ -208,6 +215,11 @@ def fill(addr: Addr, pte: pte_t, speculative: bool) -> None:
 def forget(addr: Addr) -> None:
     """Drop the TLB entry for an address."""
     this_cpu(Cpu).tlb[addr] = tlb_entry()
+
+
+def lctl(asce: pmd_p | None) -> None:
+    """LCTL of control registers 1 and 7: attach an address space, or none.  Nothing is purged."""
+    this_cpu(Cpu).attached = asce is not None and asce == at(Core, cpu_id()).asce
 
 
 def purge(scope: Scope) -> None:
@@ -285,6 +297,8 @@ def speculation() -> None:
     """Translate any address at any time: read the segment entry, then form a TLB entry through it."""
     while True:
         addr: Addr = choose(NR_PAGES)
+        if not this_cpu(Cpu).attached:
+            continue
         upper = this_cpu(Cpu).psc[addr // PTRS_PER_PTE]
         if not upper.valid:
             upper = top_entry(addr).pmd

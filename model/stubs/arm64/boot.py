@@ -13,6 +13,11 @@ def boot_cpu(cpu: CpuNr, mm: mm_struct) -> None:
     at(Core, cpu).ttbr0 = mm.pgd
 
 
+def boot_elsewhere(cpu: CpuNr, mm: mm_struct, active_mm: mm_struct) -> None:
+    """Let a CPU that has had an mm loaded have another."""
+    at(Core, cpu).ttbr0 = active_mm.pgd
+
+
 def boot_tlb(cpu: CpuNr, addr: Addr, write: bool, dirty: bool, pfn: Pfn) -> None:
     """Let a CPU's TLB hold a translation."""
     per_cpu(Cpu, cpu).tlb[addr] = tlb_entry(valid=True, rdonly=not (write and dirty), dbm=write, pfn=pfn)

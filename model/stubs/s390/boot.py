@@ -11,7 +11,15 @@ from ptelab.lang import at, per_cpu
 def boot_cpu(cpu: CpuNr, mm: mm_struct) -> None:
     """Let a CPU have an mm loaded, and be attached to it."""
     at(Core, cpu).asce = mm.pgd
+    per_cpu(Cpu, cpu).attached = True
     mm.context.cpu_attach_mask = mm.context.cpu_attach_mask | (1 << cpu)
+
+
+def boot_elsewhere(cpu: CpuNr, mm: mm_struct, active_mm: mm_struct) -> None:
+    """Let a CPU that has had an mm loaded be attached to another."""
+    per_cpu(Cpu, cpu).attached = False
+    mm.context.cpu_attach_mask = mm.context.cpu_attach_mask & ~(1 << cpu)
+    active_mm.context.cpu_attach_mask = active_mm.context.cpu_attach_mask | (1 << cpu)
 
 
 def boot_tlb(cpu: CpuNr, addr: Addr, write: bool, dirty: bool, pfn: Pfn) -> None:

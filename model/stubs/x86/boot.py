@@ -13,6 +13,11 @@ def boot_cpu(cpu: CpuNr, mm: mm_struct) -> None:
     per_cpu(Cpu, cpu).cr3 = mm.pgd
 
 
+def boot_elsewhere(cpu: CpuNr, mm: mm_struct, active_mm: mm_struct) -> None:
+    """Let a CPU that has had an mm loaded have another."""
+    per_cpu(Cpu, cpu).cr3 = active_mm.pgd
+
+
 def boot_tlb(cpu: CpuNr, addr: Addr, write: bool, dirty: bool, pfn: Pfn) -> None:
     """Let a CPU's TLB hold a translation."""
     per_cpu(Cpu, cpu).tlb[addr] = tlb_entry(valid=True, rw=write, dirty=dirty, pfn=pfn)

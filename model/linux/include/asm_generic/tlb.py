@@ -7,7 +7,7 @@ Left out: huge pages and levels above the PMD table, shared tables, PFN maps and
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
-from asm.pgalloc import __pte_free_tlb  # type: ignore[attr-defined, unused-ignore]  # not where it is overridden
+from asm.pgalloc import __pte_free_tlb
 from asm.pgtable_types import pte_p
 from asm.tlb import tlb_flush
 from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_MMU_GATHER_NO_GATHER, CONFIG_SMP
