@@ -25,12 +25,13 @@ from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p
 from boot import boot_cpu, boot_elsewhere, boot_tlb
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
 from linux.fs import address_space
-from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.sched import task_struct
 from linux.types import pgoff_t
 from mm.mmap import vma_set_page_prot
+from stubs.memory import Buddy
 
-from ptelab.lang import at, index_of, pool, u4
+from ptelab.lang import at, index_of, nr, pool, u4
 
 
 def setup_mm(mm: mm_struct) -> None:
@@ -71,6 +72,7 @@ def setup_file_page(mapping: address_space, pgoff: pgoff_t, folio: Folio, value:
     folio.index = pgoff
     folio._refcount = 1
     folio.PG_uptodate = True
+    at(Buddy, index_of(folio)).taken = True
     at(Frame, index_of(folio)).data = value
     at(Disk, index_of(mapping)).block[pgoff] = value
 
@@ -83,14 +85,40 @@ def setup_vma(
     vma.vm_start = start
     vma.vm_end = start + nr
     vma.vm_mm = mm
-    vma.vm_flags = vm_flags
     vma.vm_pgoff = pgoff
+    vma.vm_flags = vm_flags
     for addr in range(start, vma.vm_end):
         mm.mm_mt[addr] = vma
     if mapping is not None:
         vma.vm_file = mapping
         mapping.i_mmap = mapping.i_mmap | (1 << index_of(vma))
     vma_set_page_prot(vma)
+
+
+def setup_page(folio: Folio, value: Value) -> None:
+    """An anonymous page that nothing maps yet."""
+    at(Buddy, index_of(folio)).taken = True
+    folio.FOLIO_MAPPING_ANON = True
+    folio.PG_uptodate = True
+    at(Frame, index_of(folio)).data = value
+
+
+def setup_zero_page() -> None:
+    """The zero page, which is never freed."""
+    folio = at(Folio, nr(Folio) - 1)
+    at(Buddy, index_of(folio)).taken = True
+    folio._refcount = 1
+    folio.PG_uptodate = True
+
+
+def setup_anon_pte(
+    vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool, young: bool, exclusive: bool
+) -> None:
+    """Map an anonymous page at an address of a private mapping."""
+    folio.index = addr - vma.vm_start + vma.vm_pgoff
+    folio.PG_anon_exclusive = exclusive
+    setup_entry(vma, addr, folio, write, dirty, young)
+    vma.vm_mm.rss_stat[MM_ANONPAGES] += 1
 
 
 def setup_table(mm: mm_struct, addr: Addr) -> u4:
@@ -113,8 +141,17 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
     A writable or dirty entry leaves the folio dirty, as the fault that made it did.
     """
     mapping = vma.vm_file
+    assert mapping is not None
     folio = mapping.i_pages[addr - vma.vm_start + vma.vm_pgoff]
     assert folio is not None
+    setup_entry(vma, addr, folio, write, dirty, young)
+    vma.vm_mm.rss_stat[MM_FILEPAGES] += 1
+    if write or dirty:
+        folio.PG_dirty = True
+
+
+def setup_entry(vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool, young: bool) -> None:
+    """Map a page by an entry that is counted."""
     table = setup_table(vma.vm_mm, addr)
     entry = pfn_pte(index_of(folio), vma.vm_page_prot)
     entry = pte_mkwrite(entry, vma) if write else pte_wrprotect(entry)
@@ -123,13 +160,9 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
     at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = entry
     folio._mapcount += 1
     folio._refcount += 1
-    vma.vm_mm.rss_stat += 1
-    if write or dirty:
-        folio.PG_dirty = True
 
 
-def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, write: bool, dirty: bool) -> None:
+def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool) -> None:
     """Let a CPU's TLB hold a translation."""
     vma.vm_mm.cpu_bitmap = vma.vm_mm.cpu_bitmap | (1 << cpu)
-    folio = vma.vm_file.i_pages[addr - vma.vm_start + vma.vm_pgoff]
     boot_tlb(cpu, addr, write, dirty, index_of(folio))

@@ -1,18 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the columns of a litmus test may do: loads and stores, system calls, and what kernel threads do."""
 
+from asm.current import get_current
 from cpu import load, store
 from entry import fault_entry
 from fs import write_folio
-from hw.memory import Addr, Value
+from hw.memory import Addr, Frame, Value
 from kernel.sched.core import context_switch
+from linux.errno import EFAULT
 from linux.fs import address_space
-from linux.mm_types import mm_struct
+from linux.mm import folio_pfn, folio_put
+from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
+from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
-from mm.mmap import sys_munmap
+from mm.mmap import dup_mmap, sys_munmap
 
-from ptelab.lang import choose, u3
+from ptelab.lang import at, choose, index_of, struct, thread_id, u3, u4, wait_until
 
 
 def user_load(addr: Addr) -> tuple[Value, bool]:
@@ -51,6 +55,99 @@ def switch_to(next: mm_struct) -> None:
     """Let this CPU run another process: the column goes on as a task of that mm.  The thread starts here."""
     choose(1)
     context_switch(next)
+
+
+@struct
+class Device:
+    """What the device of a thread has of user memory.  Element i is of thread i."""
+
+    page: Folio | None
+    pinned: bool
+    addr: Addr
+
+
+@struct
+class Child:
+    """Whether an mm has been made by fork.  Element i is of mm i."""
+
+    forked: bool
+
+
+def fork(mm: mm_struct) -> Errno:
+    """fork(2), with the mm that the child will have.  Its columns begin when this is done."""
+    choose(1)
+    ret = dup_mmap(mm, get_current().mm)
+    if ret == 0:
+        at(Child, index_of(mm)).forked = True
+    return ret
+
+
+def wait_for_fork(mm: mm_struct) -> None:
+    """A column of a child begins."""
+    wait_until(at(Child, index_of(mm)).forked)
+
+
+def pin_user_pages(addr: Addr, gup_flags: u4) -> Errno:
+    """Pin the page at an address for a device, as drivers do."""
+    choose(1)
+    page = pin_user_pages_fast(addr, gup_flags)
+    if page is None:
+        return EFAULT
+    device = at(Device, thread_id())
+    device.page = page
+    device.pinned = True
+    device.addr = addr
+    return 0
+
+
+def get_user_pages(addr: Addr, gup_flags: u4) -> Errno:
+    """Take a reference to the page at an address, as vmsplice and old drivers do."""
+    choose(1)
+    page = get_user_pages_fast(addr, gup_flags)
+    if page is None:
+        return EFAULT
+    device = at(Device, thread_id())
+    device.page = page
+    device.addr = addr
+    return 0
+
+
+def device_read() -> Value:
+    """The device reads the page that its thread has pinned or got a reference to."""
+    page = at(Device, thread_id()).page
+    assert page is not None
+    return dma_read(at(Frame, folio_pfn(page)))
+
+
+def device_write(value: Value) -> None:
+    """The device writes the page that its thread has pinned or got a reference to."""
+    page = at(Device, thread_id()).page
+    assert page is not None
+    dma_write(at(Frame, folio_pfn(page)), value)
+
+
+def dma_read(frame: Frame) -> Value:
+    """Read memory without an MMU."""
+    return frame.data
+
+
+def dma_write(frame: Frame, value: Value) -> None:
+    """Write memory without an MMU."""
+    frame.data = value
+
+
+def put_user_pages() -> None:
+    """Give back what pin_user_pages or get_user_pages gave."""
+    device = at(Device, thread_id())
+    page = device.page
+    assert page is not None
+    pinned = device.pinned
+    device.page = None
+    device.pinned = False
+    if pinned:
+        unpin_user_page(page)
+    else:
+        folio_put(page)
 
 
 def writeback(mapping: address_space, index: pgoff_t) -> None:

@@ -8,32 +8,59 @@ from asm.pgtable import pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_present, p
 from asm.pgtable_types import pmd_p
 from hw.memory import NR_PAGES, Table
 from invariants.observe import entries_of, entry_of
-from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct
+from linux.mm import GUP_PIN_COUNTING_BIAS
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct
+from linux.pgtable import is_zero_pfn
 from mm.vma import vma_wants_writenotify
+from stubs.memory import Buddy
+from user import Device
 
-from ptelab.lang import at, flag, ghost, index_of, pool, u4
+from ptelab.lang import at, flag, ghost, index_of, pool, u4, u8
+
+
+@ghost
+def pins_of(folio: Folio) -> u8:
+    """How many references devices have to a folio."""
+    count: u8 = 0
+    for device in pool(Device):
+        if device.page == folio:
+            count += GUP_PIN_COUNTING_BIAS if device.pinned else 1
+    return count
 
 
 @ghost
 def always_counts_right(folio: Folio) -> None:
     """At quiescence the map count is the number of entries, and the references are theirs and the page cache's."""
+    if is_zero_pfn(index_of(folio)):
+        return
     count: u4 = 0
     for mm in pool(mm_struct):
         count += entries_of(mm, folio)
     if folio._mapcount != count:
         flag("accounting", page=index_of(folio), mapcount=folio._mapcount, entries=count)
-    if folio.mapping is not None and folio._refcount != count + 1:
-        flag("accounting", page=index_of(folio), refcount=folio._refcount, entries=count)
+    refs: u8 = count + pins_of(folio)
+    if folio.mapping is not None:
+        refs += 1
+    if at(Buddy, index_of(folio)).taken and folio._refcount != refs:
+        flag("accounting", page=index_of(folio), refcount=folio._refcount, expected=refs)
+    if folio.FOLIO_MAPPING_ANON and folio.PG_anon_exclusive and count > 1:
+        flag("accounting", page=index_of(folio), exclusive=True, entries=count)
 
 
 @ghost
 def always_mm_consistent(mm: mm_struct) -> None:
     """At quiescence an mm's counters are right, its entries lie in VMAs, and what may be written is known as dirty."""
-    count: u4 = 0
+    files: u4 = 0
+    anon: u4 = 0
     for addr in range(NR_PAGES):
         pte = entry_of(mm, addr)
         if pte_present(pte):
-            count += 1
+            if is_zero_pfn(pte_pfn(pte)):
+                pass
+            elif at(Folio, pte_pfn(pte)).FOLIO_MAPPING_ANON:
+                anon += 1
+            else:
+                files += 1
             vma = mm.mm_mt[addr]
             if vma is None:
                 flag("accounting", addr=addr, mapped_without_vma=True)
@@ -41,8 +68,10 @@ def always_mm_consistent(mm: mm_struct) -> None:
                 folio = at(Folio, pte_pfn(pte))
                 if (pte_write(pte) or pte_dirty(pte)) and not folio.PG_dirty:
                     flag("dirty_tracking", page=pte_pfn(pte), addr=addr)
-    if mm.rss_stat != count:
-        flag("accounting", mm=index_of(mm), rss=mm.rss_stat, entries=count)
+    if mm.rss_stat[MM_FILEPAGES] != files:
+        flag("accounting", mm=index_of(mm), rss=mm.rss_stat[MM_FILEPAGES], entries=files)
+    if mm.rss_stat[MM_ANONPAGES] != anon:
+        flag("accounting", mm=index_of(mm), rss_anon=mm.rss_stat[MM_ANONPAGES], entries=anon)
     if mm.tlb_flush_pending != 0:
         flag("accounting", mm=index_of(mm), tlb_flush_pending=mm.tlb_flush_pending)
 

@@ -5,7 +5,7 @@ from asm.pgtable import pmd_pfn, pmd_present, pte_pfn, pte_present
 from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pte_p, pte_t
 from hw.memory import NR_PAGES, Addr, Disk, Frame, Value
 from linux.fs import address_space
-from linux.mm_types import Folio, mm_struct
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct
 from linux.types import atomic_t, pgoff_t
 
 from ptelab.lang import at, ghost, index_of, u4
@@ -64,7 +64,7 @@ def observe_refcount(folio: Folio) -> atomic_t:
 @ghost
 def observe_rss(mm: mm_struct) -> atomic_t:
     """How many pages an mm has mapped, as the kernel counts."""
-    return mm.rss_stat
+    return mm.rss_stat[MM_FILEPAGES] + mm.rss_stat[MM_ANONPAGES]
 
 
 @ghost

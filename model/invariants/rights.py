@@ -9,7 +9,7 @@ from cpu import fill, forget, read_memory, table_used, write_memory
 from entry import entry_lets_store, mm_of_cpu, tlb_holds
 from hw.memory import NR_CPUS, NR_PAGES, Addr, CpuNr, Frame, Table
 from invariants.observe import entry_of
-from linux.mm_types import ptdesc
+from linux.mm_types import Folio, ptdesc
 from linux.types import Errno
 from stubs.memory import call_rcu
 from user import madvise, munmap
@@ -127,7 +127,8 @@ def always_loads_by_right(addr: Addr, frame: Frame) -> None:
 def always_stores_by_right(addr: Addr, frame: Frame) -> None:
     """A store uses no page that was freed, and no right that was taken; the page is now newer than the disk."""
     translation_used(addr, frame)
-    frame.newer_than_disk = True
+    if at(Folio, index_of(frame)).mapping is not None:
+        frame.newer_than_disk = True
     mm = mm_of_cpu(cpu_id())
     if mm is not None:
         pte = entry_of(mm, addr)

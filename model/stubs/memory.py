@@ -1,13 +1,50 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The page allocator and RCU.
+"""The page allocator, the contents of pages, and RCU.
 
 Differs: freed page frames are never allocated again within a run, nor are tables freed after a grace period: for kernel
 code the grace period outlasts the run, for the hardware it is over at once, so a walk of a freed table is reported.
 """
 
-from linux.mm_types import Folio, ptdesc
+from hw.memory import Frame
+from linux.mm_types import Folio, ptdesc, vm_area_struct
 
-from ptelab.lang import choose, pool, try_cmpxchg, xchg
+from ptelab.lang import at, atomic_set, choose, index_of, pool, spin_trylock, struct, try_cmpxchg, xchg
+
+
+@struct
+class Buddy:
+    """What the page allocator knows of a page frame: whether it was given away.  Element i is of frame i."""
+
+    taken: bool
+
+
+def alloc_folio() -> Folio | None:
+    """The first page frame that was never in use, with one reference; None when the layout has no more."""
+    for buddy in pool(Buddy):
+        if try_cmpxchg(buddy.taken, False, True):
+            folio = at(Folio, index_of(buddy))
+            atomic_set(folio._refcount, 1)
+            return folio
+    return None
+
+
+def clear_page(folio: Folio) -> None:
+    """Fill a page with zeroes."""
+    at(Frame, index_of(folio)).data = 0
+
+
+def copy_page(to: Folio, page: Folio) -> None:
+    """Copy the contents of a page: a read, then a write."""
+    data = at(Frame, index_of(page)).data
+    at(Frame, index_of(to)).data = data
+
+
+def alloc_vma() -> vm_area_struct | None:
+    """A VMA that is not in use.  Context: one fork at a time."""
+    for vma in pool(vm_area_struct):
+        if vma.vm_end == 0:
+            return vma
+    return None
 
 
 def alloc_table() -> ptdesc | None:
@@ -29,7 +66,12 @@ def __get_free_page() -> bool:
 
 
 def free_frozen_pages(folio: Folio) -> None:
-    """Free the page frame of a folio without references; the invariants take note of it."""
+    """Free the page frame of a folio without references; the invariants take note of it.
+
+    Nobody may hold its lock, and nobody gets it afterwards.
+    """
+    unlocked = spin_trylock(folio.PG_locked)
+    assert unlocked
 
 
 def call_rcu(table: ptdesc) -> None:

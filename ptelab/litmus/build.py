@@ -10,6 +10,7 @@ from pathlib import Path
 from ptelab import frontend, ir, reduce
 from ptelab.frontend import Compiled
 from ptelab.litmus import syntax
+from ptelab.litmus.columns import calls_of
 from ptelab.litmus.generate import MODULE, Generated, generate
 from ptelab.litmus.model import Api
 from ptelab.litmus.observe import atoms
@@ -86,6 +87,7 @@ def _threads(test: Test, arch: str) -> list[tuple[str, str, int]]:
 # What traces call the elements of pools, and addresses.
 def _symbols(test: Test) -> dict[str, dict[int, str]]:
     pages = {f.first_folio + i: f"{f.name}[{i}]" for f in test.files.values() for i in range(len(f.values))}
+    pages |= {test.file_pages + p.number: p.name for p in test.pages.values()}
     addresses: dict[int, str] = {}
     for vma in test.vmas.values():
         for page in range(vma.pages):
@@ -117,6 +119,9 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     }
     entries = max(1, test.bounds.get("PTRS_PER_PTE", params.get("PTRS_PER_PTE", 2)))
     pages = max((v.start + v.pages for v in test.vmas.values()), default=1)
+    if test.has_private:
+        params["FILE_PAGES"] = max(params["FILE_PAGES"], -(-pages // entries) * entries)
+        params["ZERO_PAGES"] = 1
     params["PTRS_PER_PTE"] = entries
     params["PTRS_PER_PMD"] = -(-pages // entries)
     params["NR_PAGES"] = params["PTRS_PER_PMD"] * entries
@@ -127,6 +132,8 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     shared = [s.name for s in compiled.module.structs.values() if s.kind in ("shared", "ghost")]
     strangers = {f"nr_{name}": 1 for name in shared if f"nr_{name}" not in pools}
     for name, value in test.bounds.items():
+        if name == "SPARE_PAGES":
+            continue
         params[name] = _bound(test, name, value, strangers | params, (derived | set(pools)) - {"VALUE_MAX"})
     if "GATHER_BATCHES" in params:
         params["GATHER_BATCHES"] = params["MAX_GATHER_BATCH_COUNT"] + 1
@@ -157,20 +164,35 @@ def _bound(test: Test, name: str, value: int, params: dict[str, int], derived: s
     return value
 
 
+# How many pages the columns may need at most if no allocation is in vain twice: one a store, a pin or a fork.
+def _allocations(test: Test) -> int:
+    words = ("WRITE_ONCE", "pin_user_pages", "get_user_pages", "fork")
+    calls = (c for column in test.columns for c in calls_of(column.process.body))
+    return test.bounds.get("SPARE_PAGES", 1 + sum(name in words for name in calls))
+
+
 def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, int]:
     mms, files = len(test.mms), len(test.files)
-    folios = sum(len(f.values) for f in test.files.values())
+    folios = test.file_pages + len(test.pages)
+    if test.has_private:
+        folios += _allocations(test) + 1
+    vmas = len(test.vmas) + sum(v.mm == parent for parent in test.children.values() for v in test.vmas.values())
     # Two faults that find no table bring one each, and only one is used.
     users = [c.mm for c in test.columns if c.mm]
     tables = sum(params["PTRS_PER_PMD"] + max(0, users.count(mm) - 1) for mm in test.mms)
     sizes = {
         "mm_struct": mms,
         "mm_context_t": mms,
-        "address_space": files,
-        "Disk": files,
+        "address_space": max(files, 1),
+        "Disk": max(files, 1),
         "Folio": folios,
         "Frame": folios,
-        "vm_area_struct": len(test.vmas),
+        "vm_area_struct": vmas,
+        "Buddy": folios,
+        "Child": mms,
+        "Device": params["NR_THREADS"],
+        "private_view": mms * params["NR_PAGES"],
+        "private_zaps": mms,
         "Table": tables,
         "ptdesc": tables,
         "pte_p": tables * params["PTRS_PER_PTE"],

@@ -58,6 +58,11 @@ class ColumnWriter:
         self._out(1, f'"""{self.test.name}: P{number}"""', self.column.process.pos)
         for name, pos in self.registers.names.items():
             self._out(1, f"{name}: {register_type} = 0", pos)
+        if self.column.mm in self.test.children:
+            self.used |= {"at", "mm_struct", "wait_for_fork"}
+            self._out(
+                1, f"wait_for_fork(at(mm_struct, {self.test.mms.index(self.column.mm)}))", self.column.process.pos
+            )
         self._statement(self.column.process.body, 1)
         self._keep(1, self.column.process.body.pos)
         return self._lines
@@ -90,7 +95,11 @@ class ColumnWriter:
                 self._note_errno(name.name, st.value)
 
     def _note_errno(self, register: str, value: s.Expression) -> None:
-        if isinstance(value, s.Call) and value.name != "READ_ONCE":
+        if (
+            isinstance(value, s.Call)
+            and value.name in self.api.functions
+            and (self.api.functions[value.name].result == "Errno")
+        ):
             self.registers.errno.add(register)
 
     # ---- statements
@@ -327,3 +336,13 @@ def _walk(statement: s.Statement) -> Iterator[s.Statement]:
             yield from _walk(then)
             if orelse is not None:
                 yield from _walk(orelse)
+
+
+def calls_of(statement: s.Statement) -> Iterator[str]:
+    """The names of the calls of a column, each as often as it stands there."""
+    for st in _walk(statement):
+        match st:
+            case s.Evaluate(_, s.Call(_, name)) | s.Assignment(_, _, s.Call(_, name)):
+                yield name
+            case s.Declaration(_, _, names):
+                yield from (value.name for _, value in names if isinstance(value, s.Call))

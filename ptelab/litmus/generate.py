@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ptelab.litmus.columns import ColumnWriter, Line
 from ptelab.litmus.model import Api
 from ptelab.litmus.observe import NUMBER, Observation, Observer
-from ptelab.litmus.resolve import Test, Vma
+from ptelab.litmus.resolve import Bits, Test, Vma
 
 MODULE = "litmus"
 """The generated module's name; its file is laid over the model as `litmus.py`."""
@@ -45,6 +46,7 @@ def generate(test: Test, api: Api) -> Generated:
     for writer in writers:
         writer.write("u8")
     values = {1} | {v for w in writers for v in w.values} | {v for f in test.files.values() for v in f.values}
+    values |= {p.value for p in test.pages.values()}
     largest = max(values | ({ERRNO_MAX} if any(w.registers.errno for w in writers) else set()))
     register = f"u{next((w for w in _WIDTHS if largest < 1 << w), _WIDTHS[-1])}"
 
@@ -118,10 +120,14 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
         for index, value in enumerate(file.values):
             folio = element("Folio", file.first_folio + index)
             call("setup_file_page", element("address_space", file.number), index, folio, value)
+    for p in test.pages.values():
+        call("setup_page", element("Folio", test.file_pages + p.number), p.value)
+    if test.has_private:
+        call("setup_zero_page")
     for vma in test.vmas.values():
-        flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), "VM_SHARED"]
+        flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), "VM_SHARED" if vma.shared else "VM_MAYWRITE"]
         used.update(flags)
-        mapping = element("address_space", test.files[vma.file].number)
+        mapping = element("address_space", test.files[vma.file].number) if vma.file else "None"
         call("setup_vma", _vma(vma, used), mm(vma.mm), vma.start, vma.pages, mapping, vma.pgoff, " | ".join(flags))
     for column in test.columns:
         if column.mm and column.active_mm:
@@ -132,11 +138,24 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
         call("setup_task", column.number, column.cpu, mm(active) if active else "None")
     for (name, page), bits in test.ptes.items():
         vma = test.vmas[name]
-        call("setup_pte", _vma(vma, used), vma.start + page, bits.write, bits.dirty, bits.young)
+        if bits.page:
+            folio = element("Folio", test.file_pages + test.pages[bits.page].number)
+            entry = (bits.write, bits.dirty, bits.young, test.is_exclusive(bits))
+            call("setup_anon_pte", _vma(vma, used), vma.start + page, folio, *entry)
+        else:
+            call("setup_pte", _vma(vma, used), vma.start + page, bits.write, bits.dirty, bits.young)
     for (thread, name, page), bits in test.tlbs.items():
         vma = test.vmas[name]
-        call("setup_tlb", test.columns[thread].cpu, _vma(vma, used), vma.start + page, bits.write, bits.dirty)
+        mapped = _folio(test, vma, page, bits, element)
+        cpu = test.columns[thread].cpu
+        call("setup_tlb", cpu, _vma(vma, used), vma.start + page, mapped, bits.write, bits.dirty)
     return [Line(text) for text in out]
+
+
+def _folio(test: Test, vma: Vma, page: int, bits: Bits, element: Callable[[str, int], str]) -> str:
+    if bits.page:
+        return element("Folio", test.file_pages + test.pages[bits.page].number)
+    return element("Folio", test.files[vma.file].first_folio + vma.pgoff + page)
 
 
 def _vma(vma: Vma, used: set[str]) -> str:

@@ -118,14 +118,15 @@ def decode(observations: Sequence[Observation], outcome: Outcome) -> dict[str, i
 
 def show(test: Test, observations: Sequence[Observation], values: Values) -> str:
     """An outcome as herd prints a final state."""
-    pages = [f"PA({f.name}[{i}])" for f in test.files.values() for i in range(len(f.values))]
+    names = [f"{f.name}[{i}]" for f in test.files.values() for i in range(len(f.values))] + list(test.pages)
+    pages = {number: f"PA({name})" for number, name in enumerate(names)}
     words: list[str] = []
     for o in observations:
         if o.label.startswith("fault("):
             words.append(o.label if values[o.label] else f"~{o.label}")
         elif o.label.startswith("[PTE("):
             bits = [(name, values[f"{o.label}.{name}"]) for name, _, _ in o.parts]
-            parts = [f"{name}:{pages[value] if name == 'oa' else value}" for name, value in bits]
+            parts = [f"{name}:{pages.get(value, 'new') if name == 'oa' else value}" for name, value in bits]
             words.append(f"{o.label}=({','.join(parts if values[f'{o.label}.valid'] else parts[:1])})")
         else:
             words.append(f"{o.label}={values[o.label]}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ptelab.source import SourceError, Sources
 
-PRIVATE = ("user_load", "user_store")
+PRIVATE = ("user_load", "user_store", "wait_for_fork", "dma_read", "dma_write")
 """What READ_ONCE and WRITE_ONCE on a user address become; columns do not call these by name."""
 
 

@@ -161,7 +161,7 @@ class Observer:
                 raise test.error(location.pos, f"no mm_struct '{location.name}'", known(f"rss({m})" for m in test.mms))
             call, uses = f"observe_rss(at(mm_struct, {test.mms.index(location.name)}))", {"observe_rss", "mm_struct"}
             return Observation(label(location), (("", call, NUMBER),), uses=frozenset(uses | {"at"}))
-        index = location.index if location.index is not None else -1
+        index = location.index if location.index is not None else 0 if location.name in test.pages else -1
         if index < 0:
             raise test.error(location.pos, "a file has pages", f"{location.function}({location.name}[0])")
         folio = check_page(test, location.name, index, location.pos)

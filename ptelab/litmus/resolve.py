@@ -17,7 +17,8 @@ RESULTS: tuple[Result, ...] = ("Never", "Sometimes", "Always", "DEADLOCK", "Mayb
 KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
 _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
-_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young")
+_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive")
+_FLAGS = {"shared": True, "private": False}
 _PROT = {"r": False, "rw": True}
 
 
@@ -30,15 +31,25 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
+class Page:
+    """An anonymous page; its folio comes after those of all files."""
+
+    number: int
+    name: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
 class Vma:
     number: int
     name: str
     mm: str
-    file: str
+    file: str  # empty: anonymous
     pgoff: int
     pages: int
     start: int  # page number in its mm
     write: bool
+    shared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ class Bits:
     write: bool
     dirty: bool
     young: bool
+    page: str = ""  # the anonymous page, if it is one
+    exclusive: bool | None = None  # None: if nothing else maps the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +97,9 @@ class Test:
     patches: tuple[PatchClaim, ...] = ()
     bounds: dict[str, int] = field(default_factory=dict)
     mms: list[str] = field(default_factory=list)
+    children: dict[str, str] = field(default_factory=dict)  # mm that fork makes → its parent
     files: dict[str, File] = field(default_factory=dict)
+    pages: dict[str, Page] = field(default_factory=dict)
     vmas: dict[str, Vma] = field(default_factory=dict)
     ptes: dict[tuple[str, int], Bits] = field(default_factory=dict)  # (vma, page within it)
     tlbs: dict[tuple[int, str, int], Bits] = field(default_factory=dict)  # (column, vma, page within it)
@@ -99,6 +114,26 @@ class Test:
         """The prose of the leading comment: everything but the `Result:` line, on one line."""
         lines = [line for line in self.litmus.comment.splitlines() if not line.startswith("Result:")]
         return " ".join(" ".join(lines).split())
+
+    @property
+    def file_pages(self) -> int:
+        """How many pages the files have; their folios come first."""
+        return sum(len(f.values) for f in self.files.values())
+
+    @property
+    def has_private(self) -> bool:
+        """Whether a mapping is private, so that pages may be copied."""
+        return any(not v.shared for v in self.vmas.values())
+
+    def layout_of(self, mm: str) -> str:
+        """The mm whose mappings an mm has: its own, or those of the parent that it is forked from."""
+        return self.children.get(mm, mm)
+
+    def is_exclusive(self, bits: Bits) -> bool:
+        """Whether an anonymous page starts as its owner's alone."""
+        return (
+            bits.exclusive if bits.exclusive is not None else sum(b.page == bits.page for b in self.ptes.values()) == 1
+        )
 
     def on(self, profile: str) -> Test:
         """The test as it is meant on one profile."""
@@ -229,15 +264,30 @@ class _Init:
         self.names[item.name] = item.pos
         match item.type:
             case "mm_struct":
-                test.mms.append(item.name)
+                self._mm(item)
             case "file" | "address_space":
                 self._file(item)
             case "vma" | "vm_area_struct":
                 self._vma(item)
             case "page":
-                raise test.error(item.pos, "pages without a file are not modelled yet", f"file {item.name}={{…}}")
+                value = item.value if item.value is not None else 0
+                if not isinstance(value, int):
+                    raise test.error(item.pos, "a page is one number", f"page {item.name}=1")
+                test.pages[item.name] = Page(len(test.pages), item.name, value)
             case _:
-                raise test.error(item.pos, f"unknown type '{item.type}'", known(("mm_struct", "file", "vma")))
+                raise test.error(item.pos, f"unknown type '{item.type}'", known(("mm_struct", "file", "page", "vma")))
+
+    def _mm(self, item: syntax.Declare) -> None:
+        test = self.test
+        test.mms.append(item.name)
+        if item.value is None:
+            return
+        record = item.value if isinstance(item.value, tuple) else ()
+        for f in record:
+            if isinstance(f, syntax.RecordField) and f.name == "fork" and f.value in test.mms:
+                test.children[item.name] = str(f.value)
+        if item.name not in test.children:
+            raise test.error(item.pos, "an mm_struct is empty, or made by fork from one before", "mm_struct c=(fork:m)")
 
     def _file(self, item: syntax.Declare) -> None:
         values = item.value if item.value is not None else (0,)
@@ -284,16 +334,20 @@ class _Init:
                 )
             return value
 
-        mm = word("mm", test.mms, test.mms[0] if len(test.mms) == 1 else "")
-        file = word("file", test.files, "")
+        parents = [m for m in test.mms if m not in test.children]
+        mm = word("mm", parents, parents[0] if len(parents) == 1 else "")
+        shared = _FLAGS[word("flags", _FLAGS, "shared" if "file" in given else "private")]
+        file = word("file", test.files, "") if "file" in given or shared else ""
         pages = number("pages", 1)
-        word("flags", ("shared",), "shared")
         pgoff = number("pgoff", 0)
         last = max((v.start + v.pages for v in test.vmas.values() if v.mm == mm), default=0)
         vma = Vma(
-            len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")]
-        )
-        if pages == 0 or pgoff + pages > len(test.files[file].values):
+            len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")],
+            shared,
+        )  # fmt: skip
+        if not file:
+            vma = replace(vma, pgoff=vma.start)
+        elif pages == 0 or pgoff + pages > len(test.files[file].values):
             size = len(test.files[file].values)
             raise test.error(item.pos, f"{file} has {size} page(s), {item.name} maps {pages} from page {pgoff}")
         for other in test.vmas.values():
@@ -355,6 +409,8 @@ class _Init:
                         parameter.pos, f"no vma '{parameter.name}'", known(test.vmas) or "vma x=(…) in the init block"
                     )
                 of = test.vmas[parameter.name].mm
+                if mm and of == test.layout_of(mm):
+                    of = mm
                 if mm and of != mm:
                     why = "runs in" if given else "has a pointer into"
                     raise test.error(parameter.pos, f"{parameter.name} belongs to {of}, P{process.number} {why} {mm}")
@@ -385,9 +441,16 @@ class _Init:
     def _bits(self, address: tuple[str, int], record: syntax.Record) -> Bits | None:
         test = self.test
         vma = test.vmas[address[0]]
-        bits = {"valid": 1, "write": int(vma.write), "young": 1}
+        bits = {"valid": 1, "write": int(vma.write and (vma.shared or not vma.file)), "young": 1}
+        anonymous = ""
         for name, value, pos in pte_fields(test, record):
-            if name == "oa":
+            if name == "oa" and value >= test.file_pages:
+                anonymous = list(test.pages)[value - test.file_pages]
+                if vma.shared:
+                    raise test.error(pos, f"{address[0]} is shared and maps its file", f"oa:PA({vma.file}[…])")
+            elif name == "oa" and not vma.file:
+                raise test.error(pos, f"{address[0]} has no file", "oa:PA(p), of a page p declared before")
+            elif name == "oa":
                 file, page = test.files[vma.file], vma.pgoff + address[1]
                 if value != file.first_folio + page:
                     raise test.error(pos, f"{address[0]} maps another page there", f"oa:PA({file.name}[{page}])")
@@ -396,7 +459,20 @@ class _Init:
         bits.setdefault("dirty", bits["write"])
         if bits["write"] and not vma.write:
             raise test.error(record[0].pos, f"{vma.name} may not be written", "write:0")
-        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"])) if bits["valid"] else None
+        if not bits["valid"]:
+            return None
+        if not vma.file and not anonymous:
+            anonymous = self._page_there(address, record)
+        if bits["write"] and vma.file and not vma.shared and not anonymous:
+            raise test.error(record[0].pos, f"{vma.name} is private, and this is the file's page", "write:0")
+        exclusive = bool(bits["exclusive"]) if "exclusive" in bits else None
+        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive)
+
+    # The anonymous page that an address has by another item, for an entry that does not say which.
+    def _page_there(self, address: tuple[str, int], record: syntax.Record) -> str:
+        if address in self.test.ptes and self.test.ptes[address].page:
+            return self.test.ptes[address].page
+        raise self.test.error(record[0].pos, f"{address[0]} is anonymous: which page is it", "oa:PA(p),…")
 
     def _tlb(self, item: syntax.AssignAt) -> None:
         test = self.test
@@ -416,7 +492,9 @@ class _Init:
         given = any(isinstance(i, syntax.PteInit) and self._address(i.address) == address for i in test.litmus.init)
         if not given:
             before = test.ptes.get(address, Bits(False, False, False))
-            test.ptes[address] = Bits(before.write or bits.write, before.dirty or bits.dirty, True)
+            test.ptes[address] = replace(
+                bits, write=before.write or bits.write, dirty=before.dirty or bits.dirty, young=True
+            )
 
 
 def check_address(test: Test, address: syntax.Address) -> tuple[str, int]:
@@ -446,7 +524,11 @@ def pte_fields(test: Test, record: syntax.Record) -> Iterable[tuple[str, int, Po
 
 
 def check_page(test: Test, name: str, index: int, pos: Pos) -> int:
-    """The number of the folio that holds a page of a file."""
+    """The number of the folio that holds a page of a file, or that is an anonymous page."""
+    if name in test.pages:
+        if index > 0:
+            raise test.error(pos, f"{name} is one page", name)
+        return test.file_pages + test.pages[name].number
     if name not in test.files:
         raise test.error(pos, f"no file '{name}'", known(test.files) or "file f={…} in the init block")
     file = test.files[name]

@@ -62,6 +62,7 @@ def filemap_page_mkwrite(vmf: vm_fault) -> vm_fault_t:
     """
     mapping = vmf.vma.vm_file
     folio = vmf.page
+    assert folio is not None
     folio_lock(folio)
     if folio.mapping != mapping:
         folio_unlock(folio)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/memory.c (v7.0).
 
-Page faults on shared file mappings, and what undoes their work: zapping entries, freeing page tables.
+Page faults on mappings of files and of anonymous memory, copy on write, copying of page tables for fork, and
+what undoes their work: zapping entries, freeing page tables.
 
-Left out: anonymous and private memory and with them copying, swap entries and markers; huge pages and the levels above
+Left out: swap entries and markers; huge pages and the levels above
 the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison; PT_RECLAIM, so that only munmap frees tables;
 fault-around; the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
 
-from asm.page import PMD_SIZE
+from asm.page import PAGE_SIZE, PMD_SIZE
 from asm.pgalloc import pmd_populate, pte_alloc_one
 from asm.pgtable import (
     flush_tlb_fix_spurious_fault,
@@ -17,14 +18,21 @@ from asm.pgtable import (
     pmd_none,
     pmd_pfn,
     pte_dirty,
+    pte_mkclean,
     pte_mkdirty,
+    pte_mkold,
+    pte_mkwrite,
     pte_mkyoung,
     pte_none,
     pte_pfn,
     pte_present,
     pte_same,
     pte_write,
+    pte_wrprotect,
+    ptep_clear_flush,
+    ptep_get_and_clear_full,
     ptep_set_access_flags,
+    ptep_set_wrprotect,
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlb import (
@@ -43,19 +51,28 @@ from linux.mm import (
     VM_SHARED,
     VM_WRITE,
     add_mm_counter,
+    dec_mm_counter,
     folio_get,
     folio_pfn,
     folio_put,
+    folio_ref_count,
+    inc_mm_counter,
+    is_cow_mapping,
     maybe_mkwrite,
     pmd_lock,
     pte_alloc,
     pte_unmap_unlock,
     vm_fault,
+    vma_is_anonymous,
 )  # fmt: skip
 from linux.mm_types import (
     FAULT_FLAG_MKWRITE,
     FAULT_FLAG_ORIG_PTE_VALID,
+    FAULT_FLAG_UNSHARE,
     FAULT_FLAG_WRITE,
+    MM_ANONPAGES,
+    MM_FILEPAGES,
+    NR_MM_COUNTERS,
     VM_FAULT_ERROR,
     VM_FAULT_LOCKED,
     VM_FAULT_NOPAGE,
@@ -67,10 +84,18 @@ from linux.mm_types import (
     vm_area_struct,
     vm_fault_t,
 )  # fmt: skip
-from linux.page_flags import folio_test_dirty
-from linux.pagemap import linear_page_index
+from linux.page_flags import (
+    PageAnonExclusive,
+    SetPageAnonExclusive,
+    __folio_mark_uptodate,
+    folio_test_anon,
+    folio_test_dirty,
+)  # fmt: skip
+from linux.pagemap import folio_trylock, linear_page_index
 from linux.pgtable import (
     get_and_clear_full_ptes,
+    is_zero_pfn,
+    my_zero_pfn,
     pmd_addr_end,
     pmd_off,
     pmdp_get,
@@ -79,16 +104,39 @@ from linux.pgtable import (
     ptep_get_lockless,
     set_pte_at,
 )  # fmt: skip
+from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import Addr, Errno
 from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
-from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
-from mm.rmap import folio_add_file_rmap_ptes, folio_remove_rmap_ptes, unlink_anon_vmas
+from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
+from mm.rmap import (
+    folio_add_file_rmap_ptes,
+    folio_add_new_anon_rmap,
+    folio_dup_file_rmap_pte,
+    folio_move_anon_rmap,
+    folio_remove_rmap_ptes,
+    folio_try_dup_anon_rmap_pte,
+    unlink_anon_vmas,
+)  # fmt: skip
 from mm.vma import unlink_file_vma_batch_add, unlink_file_vma_batch_final, unlink_vma_file_batch, unmap_desc
-from stubs.memory import free_table
+from stubs.memory import alloc_folio, clear_page, copy_page, free_table
 
-from ptelab.lang import at, atomic_sub, index_of, lockdep_assert_held, new, spin_lock, spin_unlock, u4
+from ptelab.lang import (
+    Array,
+    array,
+    at,
+    atomic_sub,
+    index_of,
+    lockdep_assert_held,
+    new,
+    onstack,
+    spin_lock,
+    spin_unlock,
+    u2,
+    u4,
+    u8,
+)  # fmt: skip
 
 
 def free_pte_range(tlb: mmu_gather, pmd: pmd_p, addr: Addr) -> None:
@@ -181,25 +229,197 @@ def __pte_alloc(mm: mm_struct, pmd: pmd_p) -> Errno:
     return 0
 
 
-def add_mm_rss_vec(mm: mm_struct, rss: u4) -> None:
+@onstack
+class rss_vec:
+    """How many pages of each kind were mapped or zapped; in Linux an array `int rss[NR_MM_COUNTERS]`."""
+
+    count: Array[u4] = array(NR_MM_COUNTERS)
+
+
+def add_mm_rss_vec(mm: mm_struct, rss: rss_vec) -> None:
+    """Count pages that were mapped."""
+    for i in range(NR_MM_COUNTERS):
+        if rss.count[i] != 0:
+            add_mm_counter(mm, i, rss.count[i])
+
+
+def sub_mm_rss_vec(mm: mm_struct, rss: rss_vec) -> None:
     """Uncount pages that were zapped.
 
-    Differs: one counter, and it only goes down here.
+    Differs: Linux has it in include/linux/mm.h as add_mm_rss_vec with counts below zero.
     """
-    if rss != 0:
-        atomic_sub(rss, mm.rss_stat)
+    for i in range(NR_MM_COUNTERS):
+        if rss.count[i] != 0:
+            atomic_sub(rss.count[i], mm.rss_stat[i])
 
 
-def vm_normal_page(vma: vm_area_struct, addr: Addr, pte: pte_t) -> Folio:
-    """The page that an entry maps.
+def mm_counter(folio: Folio) -> u2:
+    """Which counter a mapped page belongs to.
 
-    Left out: entries that map no page.
+    Differs: Linux has it in include/linux/mm.h.  Left out: shmem.
     """
+    return MM_ANONPAGES if folio_test_anon(folio) else MM_FILEPAGES
+
+
+def vm_normal_page(vma: vm_area_struct, addr: Addr, pte: pte_t) -> Folio | None:
+    """The page that an entry maps; None for the zero page.
+
+    Left out: PFN maps.
+    """
+    if is_zero_pfn(pte_pfn(pte)):
+        return None
     return at(Folio, pte_pfn(pte))
 
 
+def folio_prealloc(src_mm: mm_struct, vma: vm_area_struct, addr: Addr, need_zero: bool) -> Folio | None:
+    """Allocate a page that will be mapped privately; None without memory."""
+    new_folio = alloc_folio()
+    if new_folio is not None and need_zero:
+        clear_page(new_folio)
+    return new_folio
+
+
+def copy_present_page(
+    dst_vma: vm_area_struct, dst_pte: pte_p, addr: Addr, rss: rss_vec, prealloc: Folio | None, page: Folio
+) -> bool:
+    """Give the child a copy of a page that may be pinned; false when there is no page for it yet.
+
+    Context: both PTLs held.
+    """
+    if prealloc is None:
+        return False
+    copy_page(prealloc, page)
+    __folio_mark_uptodate(prealloc)
+    folio_add_new_anon_rmap(prealloc, dst_vma, addr)
+    rss.count[MM_ANONPAGES] += 1
+    pte = pfn_pte(folio_pfn(prealloc), dst_vma.vm_page_prot)
+    pte = maybe_mkwrite(pte_mkdirty(pte), dst_vma)
+    set_pte_at(dst_vma.vm_mm, addr, dst_pte, pte)
+    return True
+
+
+def __copy_present_ptes(
+    dst_vma: vm_area_struct, src_vma: vm_area_struct, dst_pte: pte_p, src_pte: pte_p, pte: pte_t, addr: Addr
+) -> None:
+    """Take the right to store from the parent, and give the child the same entry, old."""
+    if is_cow_mapping(src_vma.vm_flags) and pte_write(pte):
+        ptep_set_wrprotect(src_vma.vm_mm, addr, src_pte)
+        pte = pte_wrprotect(pte)
+    if src_vma.vm_flags & VM_SHARED != 0:
+        pte = pte_mkclean(pte)
+    pte = pte_mkold(pte)
+    set_pte_at(dst_vma.vm_mm, addr, dst_pte, pte)
+
+
+def copy_present_ptes(
+    dst_vma: vm_area_struct, src_vma: vm_area_struct, dst_pte: pte_p, src_pte: pte_p, pte: pte_t, addr: Addr,
+    rss: rss_vec, prealloc: Folio | None,
+) -> tuple[bool, bool]:  # fmt: skip
+    """Copy one entry: whether that was done, and whether the preallocated page was used.
+
+    Context: both PTLs held.
+    """
+    folio = vm_normal_page(src_vma, addr, pte)
+    if folio is not None:
+        folio_get(folio)
+        if folio_test_anon(folio):
+            if not folio_try_dup_anon_rmap_pte(folio, dst_vma, src_vma):
+                folio_put(folio)
+                copied = copy_present_page(dst_vma, dst_pte, addr, rss, prealloc, folio)
+                return copied, copied
+            rss.count[MM_ANONPAGES] += 1
+        else:
+            folio_dup_file_rmap_pte(folio, dst_vma)
+            rss.count[MM_FILEPAGES] += 1
+    __copy_present_ptes(dst_vma, src_vma, dst_pte, src_pte, pte, addr)
+    return True, False
+
+
+def copy_pte_range(
+    dst_vma: vm_area_struct, src_vma: vm_area_struct, dst_pmd: pmd_p, src_pmd: pmd_p, addr: Addr, end: Addr
+) -> Errno:
+    """Copy the entries of one PTE table.
+
+    Context: both mmap_locks held for writing.  Left out: need_resched; entries that are not present.
+    """
+    prealloc: Folio | None = None
+    while True:
+        rss = new(rss_vec)
+        again = False
+        dst_pte, dst_ptl = pte_alloc_map_lock(dst_vma.vm_mm, dst_pmd, addr)
+        if dst_pte is None:
+            return ENOMEM
+        src_pte, _pmdval, src_ptl = pte_offset_map_rw_nolock(src_vma.vm_mm, src_pmd, addr)
+        if src_pte is None:
+            pte_unmap_unlock(dst_pte, dst_ptl)
+            return 0
+        spin_lock(src_ptl.ptl)
+        dst = dst_pte
+        src = src_pte
+        while not again:
+            ptent = ptep_get(src)
+            if not pte_none(ptent):
+                done, used = copy_present_ptes(dst_vma, src_vma, dst, src, ptent, addr, rss, prealloc)
+                again = not done
+                if prealloc is not None and done:
+                    if not used:
+                        folio_put(prealloc)
+                    prealloc = None
+            if not again:
+                addr += PAGE_SIZE
+                if addr == end:
+                    break
+                dst = at(pte_p, index_of(dst) + 1)
+                src = at(pte_p, index_of(src) + 1)
+        pte_unmap_unlock(src_pte, src_ptl)
+        add_mm_rss_vec(dst_vma.vm_mm, rss)
+        pte_unmap_unlock(dst_pte, dst_ptl)
+        if not again:
+            return 0
+        prealloc = folio_prealloc(src_vma.vm_mm, src_vma, addr, False)
+        if prealloc is None:
+            return ENOMEM
+
+
+def copy_pmd_range(dst_vma: vm_area_struct, src_vma: vm_area_struct, addr: Addr, end: Addr) -> Errno:
+    """Copy the entries of a range, PTE table by PTE table."""
+    while addr != end:
+        next = pmd_addr_end(addr, end)
+        src_pmd = pmd_off(src_vma.vm_mm, addr)
+        if not pmd_none(pmdp_get(src_pmd)):
+            err = copy_pte_range(dst_vma, src_vma, pmd_off(dst_vma.vm_mm, addr), src_pmd, addr, next)
+            if err != 0:
+                return err
+        addr = next
+    return 0
+
+
+def vma_needs_copy(dst_vma: vm_area_struct, src_vma: vm_area_struct) -> bool:
+    """Whether a child needs copies of a VMA's entries; what a file has, it can fault in.
+
+    Differs: a private mapping counts as having an anon_vma from the start.
+    """
+    return is_cow_mapping(src_vma.vm_flags)
+
+
+def copy_page_range(dst_vma: vm_area_struct, src_vma: vm_area_struct) -> Errno:
+    """Copy a VMA's entries to a child.
+
+    Context: both mmap_locks held for writing.
+    """
+    if not vma_needs_copy(dst_vma, src_vma):
+        return 0
+    is_cow = is_cow_mapping(src_vma.vm_flags)
+    if is_cow:
+        raw_write_seqcount_begin(src_vma.vm_mm)
+    ret = copy_pmd_range(dst_vma, src_vma, src_vma.vm_start, src_vma.vm_end)
+    if is_cow:
+        raw_write_seqcount_end(src_vma.vm_mm)
+    return ret
+
+
 def zap_present_folio_ptes(
-    tlb: mmu_gather, vma: vm_area_struct, folio: Folio, pte: pte_p, ptent: pte_t, addr: Addr
+    tlb: mmu_gather, vma: vm_area_struct, folio: Folio, pte: pte_p, ptent: pte_t, addr: Addr, rss: rss_vec
 ) -> tuple[bool, bool]:
     """Empty an entry and queue its page; whether the caller must flush before it drops the PTL, and whether to stop.
 
@@ -210,11 +430,13 @@ def zap_present_folio_ptes(
     force_flush = False
     force_break = False
     ptent = get_and_clear_full_ptes(mm, addr, pte, tlb.fullmm)
-    if pte_dirty(ptent):
-        folio_mark_dirty(folio)
-        if tlb_delay_rmap(tlb):
-            delay_rmap = True
-            force_flush = True
+    rss.count[mm_counter(folio)] += 1
+    if not folio_test_anon(folio):
+        if pte_dirty(ptent):
+            folio_mark_dirty(folio)
+            if tlb_delay_rmap(tlb):
+                delay_rmap = True
+                force_flush = True
     tlb_remove_tlb_entry(tlb, pte, addr)
     if not delay_rmap:
         folio_remove_rmap_ptes(folio, vma)
@@ -224,26 +446,32 @@ def zap_present_folio_ptes(
     return force_flush, force_break
 
 
-def zap_present_ptes(tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr) -> tuple[bool, bool]:
-    """Zap a present entry."""
+def zap_present_ptes(
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, rss: rss_vec
+) -> tuple[bool, bool]:
+    """Zap a present entry; one that maps no page is only emptied."""
     folio = vm_normal_page(vma, addr, ptent)
-    return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr)
+    if folio is None:
+        ptep_get_and_clear_full(tlb.mm, addr, pte, tlb.fullmm)
+        tlb_remove_tlb_entry(tlb, pte, addr)
+        return False, False
+    return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr, rss)
 
 
 def do_zap_pte_range(
-    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr, end: Addr
-) -> tuple[Addr, Addr, bool, bool]:
-    """Skip empty entries and zap one: how far it came, how many were zapped, whether to flush, whether to stop."""
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr, end: Addr, rss: rss_vec
+) -> tuple[Addr, bool, bool]:
+    """Skip empty entries and zap one: how far it came, whether to flush, whether to stop."""
     nr: Addr = 0
     ptent = ptep_get(pte)
     while pte_none(ptent):
         nr += 1
         if addr + nr == end:
-            return nr, 0, False, False
+            return nr, False, False
         ptent = ptep_get(at(pte_p, index_of(pte) + nr))
     assert pte_present(ptent)
-    force_flush, force_break = zap_present_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr)
-    return nr + 1, 1, force_flush, force_break
+    force_flush, force_break = zap_present_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr, rss)
+    return nr + 1, force_flush, force_break
 
 
 def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> Addr:
@@ -254,20 +482,19 @@ def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, 
     mm = tlb.mm
     while True:
         force_flush = False
-        rss: u4 = 0
+        rss = new(rss_vec)
         start_pte, ptl = pte_offset_map_lock(mm, pmd, addr)
         if start_pte is None:
             return addr
         pte = start_pte
         while True:
-            nr, zapped, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end)
-            rss += zapped
+            nr, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end, rss)
             force_flush = force_flush or flush
             addr += nr
             if force_break or addr == end:
                 break
             pte = at(pte_p, index_of(pte) + nr)
-        add_mm_rss_vec(mm, rss)
+        sub_mm_rss_vec(mm, rss)
         if force_flush:
             tlb_flush_mmu_tlbonly(tlb)
             tlb_flush_rmaps(tlb, vma)
@@ -353,6 +580,7 @@ def fault_dirty_shared_page(vmf: vm_fault) -> vm_fault_t:
     Left out: throttling, for which Linux may drop the mmap_lock.
     """
     folio = vmf.page
+    assert folio is not None
     folio_mark_dirty(folio)
     folio_unlock(folio)
     return 0
@@ -410,20 +638,157 @@ def wp_page_shared(vmf: vm_fault, folio: Folio) -> vm_fault_t:
     return ret
 
 
-def do_wp_page(vmf: vm_fault) -> vm_fault_t:
-    """Handle a store to a present, read-only entry.
+def __wp_page_copy_user(dst: Folio, src: Folio, vmf: vm_fault) -> bool:
+    """Copy a page for a fault; false when the page could not be read.
 
-    Context: PTL held; it is dropped.  Left out: private mappings.
+    Left out: sources without a page, which are read through the entry that the fault saw.
     """
+    copy_page(dst, src)
+    return True
+
+
+def wp_page_copy(vmf: vm_fault) -> vm_fault_t:
+    """Give the mm a copy of its own of a page that others may have too.
+
+    Context: the caller has taken a reference to the old page, which is dropped.  The copy is made without the PTL; no
+    TLB may have the old page when the new one is seen, and the old page loses its entry in the map count last.
+    """
+    unshare = vmf.flags & FAULT_FLAG_UNSHARE != 0
+    vma = vmf.vma
+    mm = vma.vm_mm
+    old_folio = vmf.page
+    pfn_is_zero = is_zero_pfn(pte_pfn(vmf.orig_pte))
+    new_folio = folio_prealloc(mm, vma, vmf.address, pfn_is_zero)
+    if new_folio is None:
+        if old_folio is not None:
+            folio_put(old_folio)
+        return VM_FAULT_OOM
+    if not pfn_is_zero:
+        assert old_folio is not None
+        __wp_page_copy_user(new_folio, old_folio, vmf)
+    __folio_mark_uptodate(new_folio)
+    copied = False
+    pte, ptl = pte_offset_map_lock(mm, vmf.pmd, vmf.address)
+    if pte is not None:
+        vmf.ptl = ptl
+        vmf.pte = pte
+        if pte_same(ptep_get(pte), vmf.orig_pte):
+            if old_folio is not None:
+                if not folio_test_anon(old_folio):
+                    dec_mm_counter(mm, MM_FILEPAGES)
+                    inc_mm_counter(mm, MM_ANONPAGES)
+            else:
+                inc_mm_counter(mm, MM_ANONPAGES)
+            entry = pfn_pte(folio_pfn(new_folio), vma.vm_page_prot)
+            entry = pte_sw_mkyoung(entry)
+            if not unshare:
+                entry = maybe_mkwrite(pte_mkdirty(entry), vma)
+            ptep_clear_flush(vma, vmf.address, pte)
+            folio_add_new_anon_rmap(new_folio, vma, vmf.address)
+            set_pte_at(mm, vmf.address, pte, entry)
+            if old_folio is not None:
+                folio_remove_rmap_ptes(old_folio, vma)
+            copied = True
+        pte_unmap_unlock(pte, ptl)
+    if not copied:
+        folio_put(new_folio)
+    elif old_folio is not None:
+        folio_put(old_folio)
+    if old_folio is not None:
+        folio_put(old_folio)
+    return 0
+
+
+def wp_can_reuse_anon_folio(folio: Folio, vma: vm_area_struct) -> bool:
+    """Whether the entry is all that refers to an anonymous page, which then becomes exclusive.
+
+    Context: PTL held.  Left out: large folios, the LRU's own references; KSM, the swap cache.
+    """
+    if folio_ref_count(folio) > 3:
+        return False
+    if folio_ref_count(folio) > 1:
+        return False
+    if not folio_trylock(folio):
+        return False
+    if folio_ref_count(folio) != 1:
+        folio_unlock(folio)
+        return False
+    folio_move_anon_rmap(folio, vma)
+    folio_unlock(folio)
+    return True
+
+
+def do_wp_page(vmf: vm_fault) -> vm_fault_t:
+    """Handle a store to a present, read-only entry, or break a share for a reader.
+
+    Context: PTL held; it is dropped.
+    """
+    unshare = vmf.flags & FAULT_FLAG_UNSHARE != 0
     vma = vmf.vma
     folio = vm_normal_page(vma, vmf.address, vmf.orig_pte)
     vmf.page = folio
-    assert vma.vm_flags & VM_SHARED != 0
-    return wp_page_shared(vmf, folio)
+    if vma.vm_flags & VM_SHARED != 0:
+        assert folio is not None
+        return wp_page_shared(vmf, folio)
+    if folio is not None and folio_test_anon(folio):
+        exclusive = PageAnonExclusive(folio)
+        if exclusive or wp_can_reuse_anon_folio(folio, vma):
+            if not exclusive:
+                SetPageAnonExclusive(folio)
+            if unshare:
+                pte_unmap_unlock(vmf.pte, vmf.ptl)
+                return 0
+            wp_page_reuse(vmf, folio)
+            return 0
+    if folio is not None:
+        folio_get(folio)
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+    return wp_page_copy(vmf)
+
+
+def do_anonymous_page(vmf: vm_fault) -> vm_fault_t:
+    """Map anonymous memory that is not there yet: the zero page for a load, a page of its own for a store."""
+    vma = vmf.vma
+    if vma.vm_flags & VM_SHARED != 0:
+        return VM_FAULT_SIGBUS
+    if pte_alloc(vma.vm_mm, vmf.pmd):
+        return VM_FAULT_OOM
+    folio: Folio | None = None
+    if vmf.flags & FAULT_FLAG_WRITE == 0:
+        entry = pfn_pte(my_zero_pfn(vmf.address), vma.vm_page_prot)
+    else:
+        folio = folio_prealloc(vma.vm_mm, vma, vmf.address, True)
+        if folio is None:
+            return VM_FAULT_OOM
+        __folio_mark_uptodate(folio)
+        entry = pfn_pte(folio_pfn(folio), vma.vm_page_prot)
+        entry = pte_sw_mkyoung(entry)
+        if vma.vm_flags & VM_WRITE != 0:
+            entry = pte_mkwrite(pte_mkdirty(entry), vma)
+    pte, ptl = pte_offset_map_lock(vma.vm_mm, vmf.pmd, vmf.address)
+    if pte is None:
+        if folio is not None:
+            folio_put(folio)
+        return 0
+    vmf.pte = pte
+    vmf.ptl = ptl
+    if vmf_pte_changed(vmf):
+        if folio is not None:
+            folio_put(folio)
+        pte_unmap_unlock(pte, ptl)
+        return 0
+    if folio is not None:
+        add_mm_counter(vma.vm_mm, MM_ANONPAGES, 1)
+        folio_add_new_anon_rmap(folio, vma, vmf.address)
+    set_pte_at(vma.vm_mm, vmf.address, pte, entry)
+    pte_unmap_unlock(pte, ptl)
+    return 0
 
 
 def do_pte_missing(vmf: vm_fault) -> vm_fault_t:
     """Handle an access to an empty entry."""
+    if vma_is_anonymous(vmf.vma):
+        return do_anonymous_page(vmf)
     return do_fault(vmf)
 
 
@@ -441,7 +806,9 @@ def __do_fault(vmf: vm_fault) -> vm_fault_t:
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         return ret
     assert ret & VM_FAULT_LOCKED != 0
-    lockdep_assert_held(vmf.page.PG_locked)
+    folio = vmf.page
+    assert folio is not None
+    lockdep_assert_held(folio.PG_locked)
     return ret
 
 
@@ -458,7 +825,10 @@ def set_pte_range(vmf: vm_fault, folio: Folio, addr: Addr) -> None:
         entry = maybe_mkwrite(pte_mkdirty(entry), vma)
     elif pte_write(entry) and folio_test_dirty(folio):
         entry = pte_mkdirty(entry)
-    folio_add_file_rmap_ptes(folio, vma)
+    if write and vma.vm_flags & VM_SHARED == 0:
+        folio_add_new_anon_rmap(folio, vma, addr)
+    else:
+        folio_add_file_rmap_ptes(folio, vma)
     set_pte_at(vma.vm_mm, addr, vmf.pte, entry)
 
 
@@ -476,7 +846,9 @@ def finish_fault(vmf: vm_fault) -> vm_fault_t:
     """
     vma = vmf.vma
     addr = vmf.address
-    folio = vmf.page
+    is_cow = vmf.flags & FAULT_FLAG_WRITE != 0 and vma.vm_flags & VM_SHARED == 0
+    folio = vmf.cow_page if is_cow else vmf.page
+    assert folio is not None
     if pmd_none(pmdp_get(vmf.pmd)):
         if vmf.prealloc_pte is not None:
             if pmd_install(vma.vm_mm, vmf.pmd, vmf.prealloc_pte):
@@ -492,7 +864,7 @@ def finish_fault(vmf: vm_fault) -> vm_fault_t:
         pte_unmap_unlock(vmf.pte, vmf.ptl)
         return VM_FAULT_NOPAGE
     set_pte_range(vmf, folio, addr)
-    add_mm_counter(vma.vm_mm, 1)
+    add_mm_counter(vma.vm_mm, MM_ANONPAGES if is_cow else MM_FILEPAGES, 1)
     pte_unmap_unlock(vmf.pte, vmf.ptl)
     return 0
 
@@ -507,7 +879,31 @@ def do_read_fault(vmf: vm_fault) -> vm_fault_t:
         return ret
     ret |= finish_fault(vmf)
     folio = vmf.page
+    assert folio is not None
     folio_unlock(folio)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_put(folio)
+    return ret
+
+
+def do_cow_fault(vmf: vm_fault) -> vm_fault_t:
+    """Map a copy of a page of a file for a store to a private mapping."""
+    vma = vmf.vma
+    folio = folio_prealloc(vma.vm_mm, vma, vmf.address, False)
+    if folio is None:
+        return VM_FAULT_OOM
+    vmf.cow_page = folio
+    ret = __do_fault(vmf)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        folio_put(folio)
+        return ret
+    page = vmf.page
+    assert page is not None
+    copy_page(folio, page)
+    __folio_mark_uptodate(folio)
+    ret |= finish_fault(vmf)
+    folio_unlock(page)
+    folio_put(page)
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         folio_put(folio)
     return ret
@@ -522,6 +918,7 @@ def do_shared_fault(vmf: vm_fault) -> vm_fault_t:
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         return ret
     folio = vmf.page
+    assert folio is not None
     folio_unlock(folio)
     tmp = do_page_mkwrite(vmf, folio)
     if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
@@ -539,13 +936,13 @@ def do_shared_fault(vmf: vm_fault) -> vm_fault_t:
 def do_fault(vmf: vm_fault) -> vm_fault_t:
     """Handle an access to an empty entry of a file mapping.
 
-    Context: mmap_lock held for reading.  Left out: do_cow_fault: a store to a private mapping raises SIGBUS here.
+    Context: mmap_lock held for reading.
     """
     vma = vmf.vma
     if vmf.flags & FAULT_FLAG_WRITE == 0:
         ret = do_read_fault(vmf)
     elif vma.vm_flags & VM_SHARED == 0:
-        ret = VM_FAULT_SIGBUS
+        ret = do_cow_fault(vmf)
     else:
         ret = do_shared_fault(vmf)
     if vmf.prealloc_pte is not None:
@@ -584,10 +981,11 @@ def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
     if not pte_same(ptep_get(vmf.pte), entry):
         pte_unmap_unlock(vmf.pte, vmf.ptl)
         return 0
-    if vmf.flags & FAULT_FLAG_WRITE != 0:
+    if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) != 0:
         if not pte_write(entry):
             return do_wp_page(vmf)
-        entry = pte_mkdirty(entry)
+        if vmf.flags & FAULT_FLAG_WRITE != 0:
+            entry = pte_mkdirty(entry)
     entry = pte_mkyoung(entry)
     if not ptep_set_access_flags(vmf.vma, vmf.address, vmf.pte, entry, vmf.flags & FAULT_FLAG_WRITE != 0):
         fix_spurious_fault(vmf)
@@ -595,7 +993,7 @@ def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
     return 0
 
 
-def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u4) -> vm_fault_t:
+def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault_t:
     """Describe the fault and handle it.
 
     Context: mmap_lock held for reading.
@@ -609,19 +1007,21 @@ def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u4) -> vm_fault
     return handle_pte_fault(vmf)
 
 
-def sanitize_fault_flags(vma: vm_area_struct, flags: u4) -> vm_fault_t:
-    """Check what the architecture asks for.
+def sanitize_fault_flags(vma: vm_area_struct, flags: u8) -> u8:
+    """Check what is asked for; only where copies are made there are shares to break.
 
-    Left out: FAULT_FLAG_UNSHARE, FOLL_FORCE.
+    Differs: returns the flags; Linux changes them in place.  Left out: FOLL_FORCE.
     """
+    if flags & FAULT_FLAG_UNSHARE != 0 and not is_cow_mapping(vma.vm_flags):
+        flags = flags - FAULT_FLAG_UNSHARE
     assert flags & FAULT_FLAG_WRITE == 0 or vma.vm_flags & VM_WRITE != 0
-    return 0
+    return flags
 
 
-def handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u4) -> vm_fault_t:
+def handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault_t:
     """Handle a fault in a VMA.
 
     Context: mmap_lock held for reading.
     """
-    sanitize_fault_flags(vma, flags)
+    flags = sanitize_fault_flags(vma, flags)
     return __handle_mm_fault(vma, address, flags)

@@ -3,11 +3,16 @@
 
 from asm.page import TASK_SIZE
 from asm.pgtable import vm_get_page_prot
-from linux.mm import VM_SHARED
+from asm.tlbflush import flush_tlb_mm
+from linux.errno import ENOMEM
+from linux.fs import i_mmap_lock_write, i_mmap_unlock_write
+from linux.mm import VM_SHARED, vma_interval_tree_insert
 from linux.mm_types import mm_struct, vm_area_struct
-from linux.mmap_lock import mmap_assert_locked
+from linux.mmap_lock import mmap_assert_locked, mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.types import Addr, Errno
+from mm.memory import copy_page_range
 from mm.vma import __vm_munmap, vma_find, vma_wants_writenotify
+from stubs.memory import alloc_vma
 
 from ptelab.lang import WRITE_ONCE
 
@@ -37,3 +42,64 @@ def vm_munmap(start: Addr, len: Addr) -> Errno:
 def sys_munmap(addr: Addr, len: Addr) -> Errno:
     """The system call."""
     return __vm_munmap(addr, len, True)
+
+
+def dup_mmap(mm: mm_struct, oldmm: mm_struct) -> Errno:
+    """Copy an address space to a child.
+
+    Whoever faults in the parent meanwhile waits for the mmap_lock, so that no store that a stale TLB entry lets through
+    comes after a copy: the flush is done before the lock is dropped.
+    Left out: failures, which leave half a child; flags that keep a VMA from the child; statistics.
+    """
+    mmap_write_lock(oldmm)
+    mmap_write_lock(mm)
+    retval: Errno = 0
+    addr: Addr = 0
+    while addr < TASK_SIZE and retval == 0:
+        mpnt = vma_find(oldmm, addr, TASK_SIZE)
+        if mpnt is None:
+            break
+        vma_start_write(mpnt)
+        tmp = vm_area_dup(mpnt)
+        if tmp is None:
+            retval = ENOMEM
+            break
+        tmp.vm_mm = mm
+        vma_iter_store(mm, tmp)
+        mapping = tmp.vm_file
+        if mapping is not None:
+            i_mmap_lock_write(mapping)
+            vma_interval_tree_insert(tmp, mapping)
+            i_mmap_unlock_write(mapping)
+        retval = copy_page_range(tmp, mpnt)
+        addr = mpnt.vm_end
+    mmap_write_unlock(mm)
+    flush_tlb_mm(oldmm)
+    mmap_write_unlock(oldmm)
+    return retval
+
+
+def vm_area_dup(orig: vm_area_struct) -> vm_area_struct | None:
+    """A copy of a VMA; None without memory.
+
+    Differs: Linux has it in mm/vma_init.c.
+    """
+    new = alloc_vma()
+    if new is not None:
+        new.vm_start = orig.vm_start
+        new.vm_end = orig.vm_end
+        new.vm_page_prot = orig.vm_page_prot
+        new.vm_flags = orig.vm_flags
+        new.vm_pgoff = orig.vm_pgoff
+        new.vm_file = orig.vm_file
+    return new
+
+
+def vma_iter_store(mm: mm_struct, vma: vm_area_struct) -> None:
+    """Make a VMA known by its addresses.
+
+    Differs: Linux has it in include/linux/mm.h as vma_iter_bulk_store.
+    """
+    for addr in range(TASK_SIZE):
+        if vma.vm_start <= addr and addr < vma.vm_end:
+            mm.mm_mt[addr] = vma

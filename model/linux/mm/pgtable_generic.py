@@ -12,12 +12,12 @@ from asm.pgtable import (
 )
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from asm.tlbflush import flush_tlb_page
-from linux.mm import pte_lockptr, pte_unmap_unlock
+from linux.mm import pte_alloc, pte_lockptr, pte_unmap_unlock
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import __pte_map, pmdp_get_lockless
 from linux.types import Addr
 
-from ptelab.lang import spin_lock
+from ptelab.lang import at, spin_lock
 
 
 def ptep_clear_flush(vma: vm_area_struct, address: Addr, ptep: pte_p) -> pte_t:
@@ -57,3 +57,13 @@ def pte_offset_map_lock(mm: mm_struct, pmd: pmd_p, addr: Addr) -> tuple[pte_p | 
         if pmd_same(pmdval, pmdp_get_lockless(pmd)):
             return pte, ptl
         pte_unmap_unlock(pte, ptl)
+
+
+def pte_alloc_map_lock(mm: mm_struct, pmd: pmd_p, address: Addr) -> tuple[pte_p | None, ptdesc]:
+    """See to it that there is a PTE table, and lock it; None without memory.
+
+    Differs: Linux has it in include/linux/mm.h.
+    """
+    if pte_alloc(mm, pmd):
+        return None, at(ptdesc, 0)
+    return pte_offset_map_lock(mm, pmd, address)

@@ -10,9 +10,11 @@ flush_tlb_batched_pending.
 
 from asm.pgtable import pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect, ptep_clear_flush
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
-from linux.mm import VM_SHARED, folio_mapped, folio_pfn
+from linux.mm import VM_SHARED, folio_mapped, folio_maybe_dma_pinned, folio_needs_cow_for_dma, folio_pfn
 from linux.mm_types import Folio, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
+from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive
+from linux.pagemap import linear_page_index
 from linux.pgtable import ptep_get, set_pte_at
 from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
 from linux.types import Addr, pgoff_t
@@ -20,7 +22,7 @@ from mm.internal import EFAULT_ADDRESS, vma_address
 from mm.page_vma_mapped import page_vma_mapped_walk
 from mm.util import folio_mapping
 
-from ptelab.lang import atomic_dec, atomic_inc, index_of, lockdep_assert_held, new, pool, u4
+from ptelab.lang import atomic_dec, atomic_inc, atomic_set, index_of, lockdep_assert_held, new, pool, u4
 
 
 def unlink_anon_vmas(vma: vm_area_struct) -> None:
@@ -97,6 +99,60 @@ def folio_add_file_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:
     Context: PTL held.
     """
     __folio_add_file_rmap(folio, vma)
+
+
+def folio_dup_file_rmap_pte(folio: Folio, dst_vma: vm_area_struct) -> None:
+    """Count an entry of a child that maps a folio of a file.
+
+    Context: PTL held.  Differs: Linux has it in include/linux/rmap.h.
+    """
+    atomic_inc(folio._mapcount)
+
+
+def folio_try_dup_anon_rmap_pte(folio: Folio, dst_vma: vm_area_struct, src_vma: vm_area_struct) -> bool:
+    """Count an entry of a child that maps an anonymous folio, which is then shared; false if it may be pinned.
+
+    Context: both PTLs held; GUP-fast is excluded by write_protect_seq.  Differs: Linux has it in include/linux/rmap.h,
+    where it returns an error.
+    """
+    maybe_pinned = folio_needs_cow_for_dma(src_vma, folio)
+    if maybe_pinned and PageAnonExclusive(folio):
+        return False
+    if PageAnonExclusive(folio):
+        ClearPageAnonExclusive(folio)
+    atomic_inc(folio._mapcount)
+    return True
+
+
+def folio_try_share_anon_rmap_pte(folio: Folio) -> bool:
+    """Make an exclusive folio shared, unless it may be pinned.
+
+    Context: PTL held, and the entry emptied before, so that GUP-fast either sees that or has its reference seen here.
+    Differs: Linux has it in include/linux/rmap.h, where it returns an error.
+    """
+    if folio_maybe_dma_pinned(folio):
+        return False
+    ClearPageAnonExclusive(folio)
+    return True
+
+
+def folio_move_anon_rmap(folio: Folio, vma: vm_area_struct) -> None:
+    """Say that an anonymous folio belongs to this VMA's anon_vma alone.
+
+    Context: folio locked.  Left out: what it does, as the walk over anonymous memory knows no roots.
+    """
+    lockdep_assert_held(folio.PG_locked)
+
+
+def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr) -> None:
+    """Make a new folio anonymous memory, mapped by one entry and exclusive.
+
+    Context: PTL held; nobody else knows the folio.
+    """
+    folio.FOLIO_MAPPING_ANON = True
+    folio.index = linear_page_index(vma, address)
+    atomic_set(folio._mapcount, 1)
+    SetPageAnonExclusive(folio)
 
 
 def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:

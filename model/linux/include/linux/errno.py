@@ -3,3 +3,4 @@
 
 ENOMEM = 12
 EINVAL = 22
+EFAULT = 14

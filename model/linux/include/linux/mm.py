@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors include/linux/mm.h (v7.0).
 
-Left out: large and anonymous folios, swap entries, i.e. most cases of most functions.
+Left out: large folios and swap entries, i.e. many cases of many functions.
 """
 
 from asm.pgtable import pmd_none, pmd_pfn, pte_mkwrite
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from linux.fs import address_space
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct
+from linux.page_flags import PageAnonExclusive, folio_test_anon
 from linux.pgtable import pmdp_get
 from linux.types import Addr, Pfn, atomic_t, pgoff_t
 from mm.memory import __pte_alloc
@@ -17,6 +18,7 @@ from ptelab.lang import (
     at,
     atomic_add,
     atomic_andnot,
+    atomic_dec,
     atomic_dec_and_test,
     atomic_inc,
     atomic_or,
@@ -25,13 +27,23 @@ from ptelab.lang import (
     onstack,
     spin_lock,
     spin_unlock,
+    try_cmpxchg,
+    u2,
     u4,
+    u8,
 )  # fmt: skip
 
 VM_READ = 1
 VM_WRITE = 2
 VM_EXEC = 4
 VM_SHARED = 8
+VM_MAYWRITE = 16
+
+GUP_PIN_COUNTING_BIAS = 8
+FOLL_WRITE = 1
+FOLL_GET = 2
+FOLL_PIN = 4
+FOLL_LONGTERM = 8
 
 
 @onstack
@@ -39,16 +51,17 @@ class vm_fault:
     """What the functions of one page fault hand to each other.
 
     Differs: pte is only used where it is not NULL; handle_pte_fault keeps that in a variable of its own.
-    Left out: real_address, gfp_mask, pud, orig_pmd, cow_page.
+    Left out: real_address, gfp_mask, pud, orig_pmd.
     """
 
     vma: vm_area_struct
     pgoff: pgoff_t
     address: Addr
-    flags: u4
+    flags: u8
     pmd: pmd_p
     orig_pte: pte_t
-    page: Folio
+    page: Folio | None
+    cow_page: Folio | None
     pte: pte_p
     ptl: ptdesc
     prealloc_pte: ptdesc | None
@@ -98,17 +111,92 @@ def folio_pfn(folio: Folio) -> Pfn:
     return index_of(folio)
 
 
-def add_mm_counter(mm: mm_struct, value: atomic_t) -> None:
+def add_mm_counter(mm: mm_struct, member: u2, value: atomic_t) -> None:
     """Count pages that were mapped.
 
-    Differs: one counter, that of MM_FILEPAGES, and it is exact.
+    Differs: the counters are exact.
     """
-    atomic_add(value, mm.rss_stat)
+    atomic_add(value, mm.rss_stat[member])
 
 
-def inc_mm_counter(mm: mm_struct) -> None:
+def inc_mm_counter(mm: mm_struct, member: u2) -> None:
     """Count one page that was mapped."""
-    atomic_inc(mm.rss_stat)
+    atomic_inc(mm.rss_stat[member])
+
+
+def dec_mm_counter(mm: mm_struct, member: u2) -> None:
+    """Uncount one page that was mapped."""
+    atomic_dec(mm.rss_stat[member])
+
+
+def is_cow_mapping(flags: u8) -> bool:
+    """Whether a mapping may need copies: private, and perhaps to be written."""
+    return flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
+
+
+def vma_is_anonymous(vma: vm_area_struct) -> bool:
+    """Whether a mapping has no file.
+
+    Differs: it is asked of vm_file, as there are no vm_ops.
+    """
+    return vma.vm_file is None
+
+
+def folio_ref_add(folio: Folio, nr: atomic_t) -> None:
+    """Take several references.
+
+    Differs: Linux has it in include/linux/page_ref.h.
+    """
+    atomic_add(nr, folio._refcount)
+
+
+def folio_ref_count(folio: Folio) -> atomic_t:
+    """How many references there are.
+
+    Differs: Linux has it in include/linux/page_ref.h.
+    """
+    return atomic_read(folio._refcount)
+
+
+def folio_try_get(folio: Folio) -> bool:
+    """Take a reference unless there is none; whether it was taken.
+
+    Differs: Linux has it in include/linux/page_ref.h.
+    """
+    while True:
+        count = atomic_read(folio._refcount)
+        if count == 0:
+            return False
+        if try_cmpxchg(folio._refcount, count, count + 1):
+            return True
+
+
+def folio_maybe_dma_pinned(folio: Folio) -> bool:
+    """Whether somebody may have pinned the page.
+
+    Differs: the bias is 8, not 1024.
+    """
+    return folio_ref_count(folio) >= GUP_PIN_COUNTING_BIAS
+
+
+def folio_needs_cow_for_dma(vma: vm_area_struct, folio: Folio) -> bool:
+    """Whether fork has to copy a page because it may be pinned.
+
+    Left out: MMF_HAS_PINNED, which only saves the look.
+    """
+    return folio_maybe_dma_pinned(folio)
+
+
+def gup_must_unshare(flags: u4, page: Folio) -> bool:
+    """Whether a page that is mapped read-only must become exclusive before it is pinned for reading.
+
+    Differs: Linux has it in mm/internal.h.  Left out: FOLL_LONGTERM on pages of files.
+    """
+    if flags & (FOLL_WRITE | FOLL_PIN) != FOLL_PIN:
+        return False
+    if not folio_test_anon(page):
+        return False
+    return not PageAnonExclusive(page)
 
 
 def pmd_lock(mm: mm_struct, pmd: pmd_p) -> mm_struct:

@@ -17,7 +17,7 @@ from linux.types import Addr, atomic_t, pgoff_t
 
 from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8
 
-vm_flags_t: TypeAlias = u4
+vm_flags_t: TypeAlias = u8
 
 VM_FAULT_OOM = 1
 VM_FAULT_SIGBUS = 2
@@ -32,6 +32,12 @@ FAULT_FLAG_WRITE = 1
 FAULT_FLAG_MKWRITE = 2
 FAULT_FLAG_ORIG_PTE_VALID = 4
 FAULT_FLAG_USER = 8
+FAULT_FLAG_UNSHARE = 16
+
+MM_FILEPAGES = 0
+MM_ANONPAGES = 1
+MM_SWAPENTS = 2
+NR_MM_COUNTERS = 3
 
 
 class encoded_page(NamedTuple):
@@ -57,10 +63,11 @@ def encoded_page_ptr(page: encoded_page) -> Folio:
 
 @struct
 class Folio:
-    """A page of memory that the page cache holds (struct folio).
+    """A page of memory (struct folio).
 
     Differs: _mapcount counts from 0, not from −1.  Differs: PG_locked is a lock of the dialect, so that what asserts it
-    also knows its holder; the other flags are members.  Left out: LRU, memory cgroups, statistics, PG_referenced.
+    also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Left out: LRU, memory
+    cgroups, statistics, PG_referenced.
     """
 
     _refcount: atomic_t
@@ -69,6 +76,8 @@ class Folio:
     PG_dirty: bool
     PG_writeback: bool
     PG_uptodate: bool
+    PG_anon_exclusive: bool
+    FOLIO_MAPPING_ANON: bool
     mapping: address_space
     index: pgoff_t
 
@@ -114,7 +123,8 @@ class mm_struct:
     pgd: pmd_p
     page_table_lock: spinlock_t
     mmap_lock: rw_semaphore
-    rss_stat: atomic_t
+    rss_stat: Array[atomic_t] = array(NR_MM_COUNTERS)
+    write_protect_seq: u4
     tlb_flush_pending: atomic_t
     context: mm_context_t
     cpu_bitmap: u8

@@ -6,7 +6,7 @@ Left out: folio_test_locked, because the flag is a lock; what asks it asserts th
 
 from linux.mm_types import Folio
 
-from ptelab.lang import clear_bit, test_and_clear_bit, test_and_set_bit, test_bit
+from ptelab.lang import clear_bit, set_bit, test_and_clear_bit, test_and_set_bit, test_bit
 
 
 def folio_test_dirty(folio: Folio) -> bool:
@@ -45,3 +45,37 @@ def folio_clear_writeback(folio: Folio) -> None:
     Differs: in Linux folio_xor_flags_has_waiters does this and wakes up who waits; here waiting sees the flag itself.
     """
     clear_bit(folio.PG_writeback)
+
+
+def folio_test_anon(folio: Folio) -> bool:
+    """Whether the folio is anonymous memory."""
+    return test_bit(folio.FOLIO_MAPPING_ANON)
+
+
+def PageAnonExclusive(page: Folio) -> bool:
+    """Whether the only entry that maps the page may make it writable without asking anybody."""
+    return test_bit(page.PG_anon_exclusive)
+
+
+def SetPageAnonExclusive(page: Folio) -> None:
+    """Say that the page has one owner.
+
+    Context: PTL held.
+    """
+    set_bit(page.PG_anon_exclusive)
+
+
+def ClearPageAnonExclusive(page: Folio) -> None:
+    """Say that the page may have several owners.
+
+    Context: PTL held.
+    """
+    clear_bit(page.PG_anon_exclusive)
+
+
+def __folio_mark_uptodate(folio: Folio) -> None:
+    """Say that the page's data are there.
+
+    Context: nobody else knows the page yet.
+    """
+    set_bit(folio.PG_uptodate)

@@ -4,10 +4,13 @@
 from asm.page import PMD_SIZE
 from asm.pgtable import pmd_index, pmd_pfn, ptep_get_and_clear_full, set_pte
 from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
-from linux.mm_types import mm_struct
-from linux.types import Addr
+from linux.mm_types import Folio, mm_struct
+from linux.types import Addr, Pfn
 
-from ptelab.lang import READ_ONCE, at, index_of, u4
+from ptelab.lang import READ_ONCE, at, index_of, nr, param, u4
+
+# Whether there is a zero page; it is then the last frame.
+ZERO_PAGES = param("ZERO_PAGES", 0)
 
 
 def pte_index(address: Addr) -> u4:
@@ -70,3 +73,14 @@ def pmd_addr_end(addr: Addr, end: Addr) -> Addr:
     """Where the PTE table of an address ends, or the range."""
     boundary: Addr = addr - addr % PMD_SIZE + PMD_SIZE
     return boundary if boundary < end else end
+
+
+def is_zero_pfn(pfn: Pfn) -> bool:
+    """Whether a frame is the zero page."""
+    return ZERO_PAGES == 1 and pfn == nr(Folio) - 1
+
+
+def my_zero_pfn(addr: Addr) -> Pfn:
+    """The frame of the zero page for an address."""
+    assert ZERO_PAGES == 1
+    return nr(Folio) - 1

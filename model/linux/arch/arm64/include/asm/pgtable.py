@@ -124,6 +124,11 @@ def pte_mkold(pte: pte_t) -> pte_t:
     return pte._replace(af=False)
 
 
+def pte_access_permitted(pte: pte_t, write: bool) -> bool:
+    """Whether a user may access the page through the entry."""
+    return pte.valid and (not write or pte.dbm)
+
+
 def pte_mkyoung(pte: pte_t) -> pte_t:
     """Set the access flag."""
     return pte._replace(af=True)

@@ -129,6 +129,14 @@ def pte_mkold(pte: pte_t) -> pte_t:
     return pte._replace(young=False, valid=False)
 
 
+def pte_access_permitted(pte: pte_t, write: bool) -> bool:
+    """Whether a user may access the page through the entry.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return pte.present and pte.read and (not write or pte.write)
+
+
 def pte_mkyoung(pte: pte_t) -> pte_t:
     """Note an access; more need not be noted."""
     pte = pte._replace(young=True)

@@ -17,3 +17,13 @@ def native_irq_disable() -> None:
 def native_irq_enable() -> None:
     """STI."""
     this_cpu(Cpu).irqs_off = False
+
+
+def arch_local_irq_disable() -> None:
+    """Take no interrupts."""
+    native_irq_disable()
+
+
+def arch_local_irq_enable() -> None:
+    """Take interrupts again."""
+    native_irq_enable()

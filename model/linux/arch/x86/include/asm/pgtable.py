@@ -64,6 +64,11 @@ def pte_mkdirty(pte: pte_t) -> pte_t:
     return pte._replace(dirty=True)
 
 
+def pte_access_permitted(pte: pte_t, write: bool) -> bool:
+    """Whether a user may access the page through the entry."""
+    return pte.present and (not write or pte.rw)
+
+
 def pte_mkyoung(pte: pte_t) -> pte_t:
     """Set the accessed bit."""
     return pte._replace(accessed=True)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from arch.x86.mm.tlb import flush_tlb_mm_range
 from asm.page import PAGE_SIZE
-from linux.mm_types import vm_area_struct
+from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr
 
 from ptelab.lang import u8
@@ -32,3 +32,13 @@ class flush_tlb_info(NamedTuple):
 def flush_tlb_page(vma: vm_area_struct, a: Addr) -> None:
     """Flush one page from every CPU that has the mm."""
     flush_tlb_mm_range(vma.vm_mm, a, a + PAGE_SIZE, PAGE_SIZE, False)
+
+
+def flush_tlb_mm(mm: mm_struct) -> None:
+    """Flush all of an mm from every CPU that has it."""
+    flush_tlb_mm_range(mm, 0, TLB_FLUSH_ALL, PAGE_SIZE, True)
+
+
+def flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr) -> None:
+    """Flush a range from every CPU that has the mm."""
+    flush_tlb_mm_range(vma.vm_mm, start, end, PAGE_SIZE, False)

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Private memory: what an address space reads there is what it wrote there, and what its devices did.
+
+Flags: cow_isolation, pin_coherency.  For every page of a private mapping the invariants keep what its mm has to see:
+the last store by the mm or by a device that the mm has let pin the page, what fork gave it, zero to begin with.  A load
+of anything else has seen another's store, or has missed one of its own; so does a CPU that reads an old page after
+another has stored to the new one.
+"""
+
+from asm.pgtable import pte_pfn, pte_present
+from cpu import read_memory, write_memory
+from entry import mm_of_cpu
+from hw.memory import NR_PAGES, Addr, Frame, Value
+from invariants.observe import entry_of
+from linux.mm import VM_SHARED
+from linux.mm_types import Folio, mm_struct, vm_area_struct
+from linux.types import Errno
+from mm.gup import gup_fast
+from mm.memory import (
+    copy_present_page,
+    do_anonymous_page,
+    do_cow_fault,
+    wp_can_reuse_anon_folio,
+    wp_page_copy,
+    wp_page_reuse,
+)
+from setup import setup_anon_pte, setup_vma
+from stubs.memory import free_frozen_pages
+from user import Device, dma_read, dma_write, fork, madvise, munmap
+
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, reach, thread_id, u4
+
+
+@ghost
+class private_view:
+    """What an mm has to see of a page, at mm · NR_PAGES + address.  `known`: there is only one right value."""
+
+    known: bool
+    value: Value
+
+
+@ghost
+class private_zaps:
+    """How many calls that take private pages away are under way in mm i: till they return, nothing is known."""
+
+    calls: u4
+
+
+@ghost
+def view_of(mm: mm_struct, addr: Addr) -> private_view:
+    """What an mm has to see of a page."""
+    return at(private_view, index_of(mm) * NR_PAGES + addr)
+
+
+@ghost
+def is_private(mm: mm_struct, addr: Addr) -> bool:
+    """Whether a page belongs to a private mapping."""
+    vma = mm.mm_mt[addr]
+    return vma is not None and vma.vm_flags & VM_SHARED == 0
+
+
+@ghost
+def stored(mm: mm_struct, addr: Addr, value: Value) -> None:
+    """An mm, or a device for it, has stored to a private page."""
+    if at(private_zaps, index_of(mm)).calls == 0:
+        view_of(mm, addr).known = True
+        view_of(mm, addr).value = value
+
+
+@on_return(write_memory)
+def private_store(addr: Addr, value: Value) -> None:
+    """A store to a private page is what the mm sees from now on."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None and is_private(mm, addr):
+        stored(mm, addr, value)
+
+
+@on_return(read_memory)
+def always_own_value(addr: Addr, frame: Frame, result: Value) -> None:
+    """A load from a private page gives what the mm has to see."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None and is_private(mm, addr):
+        view = view_of(mm, addr)
+        if view.known and view.value != result:
+            flag("cow_isolation", page=index_of(frame), addr=addr, cpu=cpu_id(), read=result, expected=view.value)
+
+
+@on_return(dma_write)
+def device_stored(frame: Frame, value: Value) -> None:
+    """What a device stores to a page that it has pinned is what the mm sees from now on."""
+    device = at(Device, thread_id())
+    mm = mm_of_cpu(cpu_id())
+    if device.pinned and mm is not None and is_private(mm, device.addr):
+        stored(mm, device.addr, value)
+    if frame.freed:
+        flag("access_after_free", page=index_of(frame), device=thread_id())
+
+
+@on_return(dma_read)
+def always_pins_coherent(frame: Frame, result: Value) -> None:
+    """A device reads from a page that it has pinned what the mm has to see."""
+    device = at(Device, thread_id())
+    mm = mm_of_cpu(cpu_id())
+    if device.pinned and mm is not None and is_private(mm, device.addr):
+        view = view_of(mm, device.addr)
+        if view.known and view.value != result:
+            flag("pin_coherency", page=index_of(frame), read=result, expected=view.value)
+    if frame.freed:
+        flag("access_after_free", page=index_of(frame), device=thread_id())
+
+
+@on_return(fork)
+def child_sees(mm: mm_struct, result: Errno) -> None:
+    """A child sees what its entries map when fork is done, and zeroes where anonymous memory was never touched."""
+    if result == 0:
+        for addr in range(NR_PAGES):
+            vma = mm.mm_mt[addr]
+            if vma is not None and vma.vm_flags & VM_SHARED == 0:
+                pte = entry_of(mm, addr)
+                view = view_of(mm, addr)
+                view.known = pte_present(pte) or vma.vm_file is None
+                view.value = 0
+                if pte_present(pte):
+                    view.value = at(Frame, pte_pfn(pte)).data
+
+
+@on_return(setup_vma)
+def untouched_is_zero(vma: vm_area_struct) -> None:
+    """Anonymous memory is zero to begin with."""
+    for addr in range(NR_PAGES):
+        if vma.vm_start <= addr and addr < vma.vm_end and vma.vm_file is None and vma.vm_flags & VM_SHARED == 0:
+            view_of(vma.vm_mm, addr).known = True
+
+
+@on_return(setup_anon_pte)
+def mapped_is_seen(vma: vm_area_struct, addr: Addr, folio: Folio) -> None:
+    """A page that is mapped at the start is what the mm sees."""
+    view = view_of(vma.vm_mm, addr)
+    view.known = True
+    view.value = at(Frame, index_of(folio)).data
+
+
+@ghost
+def zap_begins(addr: Addr, len: Addr) -> None:
+    """Private pages are about to be taken away: what loads see is not known until that is done."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None:
+        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls + 1
+        forget_views(mm, addr, len)
+
+
+@ghost
+def zap_ends(addr: Addr, len: Addr) -> None:
+    """Private pages were taken away."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None:
+        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls - 1
+        forget_views(mm, addr, len)
+
+
+@ghost
+def forget_views(mm: mm_struct, addr: Addr, len: Addr) -> None:
+    """Nothing is known of a range."""
+    for a in range(NR_PAGES):
+        if addr <= a < addr + len:
+            view_of(mm, a).known = False
+            view_of(mm, a).value = 0
+
+
+@on_entry(munmap)
+def munmap_takes_pages(addr: Addr, len: Addr) -> None:
+    """munmap takes pages away."""
+    zap_begins(addr, len)
+
+
+@on_return(munmap)
+def munmap_took_pages(addr: Addr, len: Addr) -> None:
+    """munmap took pages away."""
+    zap_ends(addr, len)
+
+
+@on_entry(madvise)
+def madvise_takes_pages(addr: Addr, len: Addr) -> None:
+    """madvise takes pages away."""
+    zap_begins(addr, len)
+
+
+@on_return(madvise)
+def madvise_took_pages(addr: Addr, len: Addr) -> None:
+    """madvise took pages away."""
+    zap_ends(addr, len)
+
+
+# ---------------------------------------------------------------------------------------------- situations
+
+
+@on_entry(wp_page_copy)
+def sometimes_cow_copies() -> None:
+    """A store to a shared page makes a copy."""
+    reach("cow_copies")
+
+
+@on_return(wp_can_reuse_anon_folio)
+def sometimes_cow_reuses(result: bool) -> None:
+    """A store to a page that was shared finds itself the last owner, or not."""
+    if result:
+        reach("cow_reuses")
+    else:
+        reach("cow_cannot_reuse")
+
+
+@on_entry(wp_page_reuse)
+def sometimes_reuse_exclusive(folio: Folio) -> None:
+    """A store to a read-only entry of an exclusive page makes it writable."""
+    if folio.FOLIO_MAPPING_ANON:
+        reach("anon_made_writable")
+
+
+@on_entry(do_anonymous_page)
+def sometimes_anonymous_fault() -> None:
+    """Anonymous memory is touched for the first time."""
+    reach("anonymous_fault")
+
+
+@on_entry(do_cow_fault)
+def sometimes_cow_fault() -> None:
+    """A store to a private mapping of a file finds no entry."""
+    reach("cow_fault")
+
+
+@on_return(copy_present_page)
+def sometimes_fork_copies(result: bool) -> None:
+    """fork copies a page that may be pinned."""
+    if result:
+        reach("fork_copies_pinned")
+
+
+@on_return(gup_fast)
+def sometimes_gup_fast(result: Folio | None) -> None:
+    """A page is grabbed without a lock, or that is given up."""
+    if result is not None:
+        reach("gup_fast")
+    else:
+        reach("gup_fast_gives_up")
+
+
+@on_entry(free_frozen_pages)
+def sometimes_anon_freed(folio: Folio) -> None:
+    """An anonymous page is freed."""
+    if folio.FOLIO_MAPPING_ANON:
+        reach("anon_page_freed")
