@@ -44,6 +44,7 @@ class Options:
     memory_bytes: int = 2 << 30
     time_s: float | None = None
     progress: Callable[[Progress], None] | None = field(default=None, compare=False)
+    coverage: bool = False  # note which lines of the model are executed; the native engine does
 
 
 def check_arch(arch: str) -> None:
@@ -85,7 +86,9 @@ def explore(built: Built, options: Options) -> Exploration:
         )
     from ptelab.native.engine import Engine  # LLVM takes a while to load, and only this engine needs it
 
-    return Engine(machine, options.threads, options.memory_bytes).run(
+    engine = Engine(machine, options.threads, options.memory_bytes)
+    engine.coverage = options.coverage
+    return engine.run(
         options.time_s,
         report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),
     )

@@ -20,6 +20,7 @@ import click
 import ptelab
 from ptelab import bundled, checking
 from ptelab.checking import ENGINES, Options
+from ptelab.coverage import Coverage
 from ptelab.exploration import format_choices, parse_choices
 from ptelab.frontend import DialectError
 from ptelab.layout import LayoutError
@@ -182,12 +183,13 @@ def _read(path: Path) -> Test:
 @click.option(
     "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
 )
+@click.option("--coverage", is_flag=True, help="Say which lines of the model the tests have executed, and which not.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 @click.option(
     "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
 )
 def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
-          as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
+          coverage: bool, as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
     """Check litmus tests; without FILE all bundled ones.
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
@@ -198,8 +200,11 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     progress = _ProgressLine() if _is_terminal(sys.stderr) and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
-        progress=progress,
+        progress=progress, coverage=coverage,
     )  # fmt: skip
+    executed = Coverage(options.model)
+    if coverage and engine != "native":
+        raise BadInput("--coverage is noted by the native engine; leave --engine out")
     if trace is not None:
         _check_writable(trace)
     files = bundled.litmus_files(list(paths))
@@ -215,6 +220,7 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
         model["arch"] = arch
         built, verdict = checking.check(test, replace(options, arch=arch))
         verdicts.append((built, verdict))
+        executed.add(arch, verdict.exploration.covered)
         if len(arches) > 1 and not as_json:
             click.echo(f"On {arch}")
         if progress is not None:
@@ -236,6 +242,8 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
         _summary(verdicts, len(runs))
         if len(arches) > 1:
             click.echo("\n".join(report.differences([(built.arch, verdict) for built, verdict in verdicts])))
+        if coverage:
+            click.echo("\n".join(executed.report()))
     return _status([v for _, v in verdicts])
 
 

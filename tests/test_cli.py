@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -290,3 +291,13 @@ def test_the_command_is_also_a_module() -> None:
     """`python -m ptelab` must not differ from `ptelab`."""
     found = subprocess.run([sys.executable, "-m", "ptelab", "--version"], capture_output=True, text=True, check=True)
     assert found.stdout.startswith("ptelab, version ")
+
+
+def test_coverage_names_what_no_test_has_executed() -> None:
+    """A line that no test has executed must not count as covered, nor one that was executed as missed."""
+    result = run("check", "munmap+store_after", "--coverage")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.endswith("model/linux/mm/memory.py"))
+    missed = " ".join(itertools.takewhile(lambda line: "not reached" in line, lines[place + 1 :]))
+    assert "(do_cow_fault)" in missed and "(zap_pmd_range)" not in missed

@@ -56,6 +56,7 @@ LAYERS: dict[str, set[str]] = {
     "bundled": {"source"},
     "litmus": {"ir", "frontend", "source", "scenario", "exploration", "reduce"},
     "checking": {"litmus", "machine", "search", "native", "exploration", "source"},
+    "coverage": {"frontend", "ir", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
     "cli": {"*"},
     "__main__": {"cli"},

@@ -8,6 +8,7 @@ such functions are calls to their LLVM functions, so the machine's stack is empt
 
 from __future__ import annotations
 
+import ctypes
 import functools
 
 from ptelab import ir
@@ -45,6 +46,34 @@ class Codegen:
         self.number = {name: n for n, name in enumerate(program.order)}
         self.call_base: dict[str, int] = {}
         self.quiet: list[int] = []
+        self.covered: ctypes.Array[ctypes.c_uint8] | None = None  # a byte per block, set when it is entered
+        self._first_block: dict[str, int] = {}
+
+    def watch_blocks(self) -> None:
+        """Have the code note which blocks it enters."""
+        count = 0
+        for name in self.program.order:
+            self._first_block[name] = count
+            count += len(self.program.codes[name].function.blocks)
+        self.covered = (ctypes.c_uint8 * count)()
+
+    def block_entered(self, function: str, block: int) -> str:
+        """The instruction that notes that a block is entered; empty when nobody wants to know."""
+        if self.covered is None:
+            return ""
+        address = ctypes.addressof(self.covered) + self._first_block[function] + block
+        return f"store i8 1, ptr inttoptr (i64 {address} to ptr)"
+
+    def covered_lines(self) -> set[tuple[str, int]]:
+        """(file, line) of every statement in a block that was entered."""
+        assert self.covered is not None
+        return {
+            (s.at.file, s.at.line)
+            for name in self.program.order
+            for number, block in enumerate(self.program.codes[name].function.blocks)
+            if self.covered[self._first_block[name] + number]
+            for s in block.stmts
+        }
 
     def flag(self, name: str) -> int:
         """The status that means: this flag was raised."""

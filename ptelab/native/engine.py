@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib import resources
 from itertools import pairwise
 
+from ptelab import ir
 from ptelab.ample import Mode
 from ptelab.exploration import Choice, Exploration
 from ptelab.machine import Flagged, Machine
@@ -95,6 +96,7 @@ class Engine:
         self.outcome_words = len(machine.program.codes[machine.final_name].function.results)
         self.found = Exploration(threads=threads)
         self._outcome_error = False
+        self.coverage = False  # whether to note which lines were executed
 
     def run(self, time_s: float | None = None, progress: Callable[[Progress], None] | None = None) -> Exploration:
         """Explore; what was found so far when a limit is met or the user interrupts."""
@@ -104,6 +106,8 @@ class Engine:
         except Flagged as flagged:
             self.found.flags[flagged.name] = []
             return self.found
+        if self.coverage:
+            self.codegen.watch_blocks()
         text = self._text()
         self._use(compiler.compile_text(text, QUICK))
         self._better: Future[compiler.Library] | None = None
@@ -128,6 +132,25 @@ class Engine:
             self.found.seconds = time.monotonic() - started
             self._release()
         return self.found
+
+    # The initial state is built by the machine, which also takes the threads to their first stops.
+    def _setup_lines(self) -> set[tuple[str, int]]:
+        functions = self.machine.scenario.module.functions
+        lines: set[tuple[str, int]] = set()
+        for thread in self.machine.scenario.threads:
+            name = thread.root
+            while name:
+                entry = functions[name].blocks[0].stmts
+                lines |= {(s.at.file, s.at.line) for s in entry}
+                name = next((s.function for s in entry if isinstance(s, ir.Call)), "")
+        seen: set[str] = set()
+        todo = [self.machine.scenario.setup]
+        while todo:
+            name = todo.pop()
+            if name in functions and name not in seen:
+                seen.add(name)
+                todo += [s.function for b in functions[name].blocks for s in b.stmts if isinstance(s, ir.Call)]
+        return lines | {(s.at.file, s.at.line) for name in seen for b in functions[name].blocks for s in b.stmts}
 
     def _use(self, library: compiler.Library) -> None:
         self._library = library
@@ -356,6 +379,8 @@ class Engine:
 
     def _collect(self) -> None:
         found = self.found
+        if self.coverage:
+            found.covered = self.codegen.covered_lines() | self._setup_lines()
         found.states = 1 + sum(w[_INSERTED] for w in self.workers)
         found.transitions = sum(w[_TRANSITIONS] for w in self.workers)
         found.memory_bytes = self._used()

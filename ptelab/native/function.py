@@ -48,6 +48,8 @@ class FunctionCoder(Emitter):
         self.jump("b0")
         for number, block in enumerate(self.function.blocks):
             self.label(f"b{number}")
+            if noted := self.shared.block_entered(self.function.name, number):
+                self.do(noted)
             for index, stmt in enumerate(block.stmts):
                 self._statement(number, index, stmt)
             self._terminator(block.term)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which lines of the model the tests have executed.
+
+A line counts if a statement of the dialect stands there: not docstrings, imports and declarations.  A line of code that
+several architectures share is reached when a test on any of them reaches it.  What builds the initial state runs on the
+reference machine, once, and counts by functions: all of a function that a test's setup needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+from ptelab import frontend, ir
+from ptelab.source import Sources
+
+Line = tuple[str, int]
+
+
+@dataclass(slots=True)
+class FileCoverage:
+    """One file: its path in the model, and the executable lines that were reached and not, with their functions."""
+
+    path: str
+    lines: int
+    missed: list[tuple[int, str]]  # line, function
+
+    def ranges(self) -> list[str]:
+        """`12-15 (do_wp_page)`: runs of missed lines within one function; lines between them are not executable."""
+        found = []
+        for function, group in groupby(self.missed, key=lambda m: m[1]):
+            numbers = [line for line, _ in group]
+            last = f"-{numbers[-1]}" if len(numbers) > 1 else ""
+            found.append(f"{numbers[0]}{last} ({function})")
+        return found
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What was executed so far; `model` is the directory of the model, None for the bundled one."""
+
+    model: Path | None = None
+    reached: set[Line] = field(default_factory=set)
+    arches: set[str] = field(default_factory=set)
+
+    def add(self, arch: str, lines: Iterable[Line]) -> None:
+        """Note what one test has executed on a profile."""
+        self.arches.add(arch.partition("+")[0])
+        self.reached.update(lines)
+
+    def files(self) -> list[FileCoverage]:
+        """Every file of the model for the architectures that were tested, in the order of their paths."""
+        functions: dict[Line, str] = {}
+        for arch in sorted(self.arches):
+            for name, function in frontend.compile_all(Sources(arch, self.model)).module.functions.items():
+                for line in lines_of(function):
+                    functions.setdefault(line, name.rstrip("~"))
+        found = []
+        for path, group in groupby(sorted(functions), key=lambda line: line[0]):
+            lines = list(group)
+            missed = [(line, functions[path, line]) for _, line in lines if (path, line) not in self.reached]
+            found.append(FileCoverage(path, len(lines), missed))
+        return found
+
+    def report(self) -> list[str]:
+        """A line per file, what is missed in it, and the total."""
+        files = self.files()
+        out = ["Coverage of the model", f"{'lines':>6} {'missed':>6} {'':>6}"]
+        for f in files:
+            out.append(f"{f.lines:6} {len(f.missed):6} {_share(f.lines - len(f.missed), f.lines):>6}  {f.path}")
+            out += [f"{'':>21}  not reached: {place}" for place in f.ranges()]
+        lines, missed = sum(f.lines for f in files), sum(len(f.missed) for f in files)
+        out.append(f"{lines:6} {missed:6} {_share(lines - missed, lines):>6}  all, on {', '.join(sorted(self.arches))}")
+        return out
+
+
+def lines_of(function: ir.Function) -> set[Line]:
+    """The places of a function's statements, but for those that raise a flag: no run of a model that is right gets there."""
+    blocks = (b for b in function.blocks if not any(isinstance(s, ir.Flag) for s in b.stmts))
+    return {(s.at.file, s.at.line) for block in blocks for s in block.stmts if s.at.line}
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole if whole else 100:.1f}%"
