@@ -77,7 +77,7 @@ class Coverage:
 
 
 def lines_of(function: ir.Function) -> set[Line]:
-    """The places of a function's statements, but for those that raise a flag: no run of a model that is right gets there."""
+    """The places of a function's statements, but for those that raise a flag, as a right model never does."""
     blocks = (b for b in function.blocks if not any(isinstance(s, ir.Flag) for s in b.stmts))
     return {(s.at.file, s.at.line) for block in blocks for s in block.stmts if s.at.line}
 

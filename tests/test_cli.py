@@ -300,4 +300,4 @@ def test_coverage_names_what_no_test_has_executed() -> None:
     lines = result.stdout.splitlines()
     place = next(i for i, line in enumerate(lines) if line.endswith("model/linux/mm/memory.py"))
     missed = " ".join(itertools.takewhile(lambda line: "not reached" in line, lines[place + 1 :]))
-    assert "(do_cow_fault)" in missed and "(zap_pmd_range)" not in missed
+    assert "(do_cow_fault)" in missed and "(unmap_vmas)" not in missed
