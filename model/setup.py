@@ -25,6 +25,7 @@ from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p
 from boot import boot_cpu, boot_elsewhere, boot_tlb
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
 from linux.fs import address_space
+from linux.mm import VM_SOFTDIRTY
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.sched import task_struct
 from linux.types import pgoff_t
@@ -86,7 +87,7 @@ def setup_vma(
     vma.vm_end = start + nr
     vma.vm_mm = mm
     vma.vm_pgoff = pgoff
-    vma.vm_flags = vm_flags
+    vma.vm_flags = vm_flags | VM_SOFTDIRTY
     for addr in range(start, vma.vm_end):
         mm.mm_mt[addr] = vma
     if mapping is not None:

@@ -15,6 +15,7 @@ from linux.types import Errno, pgoff_t
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
 from mm.mmap import dup_mmap, sys_munmap
+from mm.mprotect import sys_mprotect
 
 from ptelab.lang import at, choose, index_of, struct, thread_id, u3, u4, wait_until
 
@@ -148,6 +149,12 @@ def put_user_pages() -> None:
         unpin_user_page(page)
     else:
         folio_put(page)
+
+
+def mprotect(addr: Addr, len: Addr, prot: u3) -> Errno:
+    """mprotect(2).  The thread starts here, not within the kernel."""
+    choose(1)
+    return sys_mprotect(addr, len, prot)
 
 
 def writeback(mapping: address_space, index: pgoff_t) -> None:

@@ -22,11 +22,12 @@ class tlb_marks:
     """What the invariants remember of the TLB entry of one CPU for one address, at cpu · NR_PAGES + address.
 
     `calls`: the threads in a call that takes the entry's rights, which the entry was there before.  `revoked`: such a
-    call has returned, and the entry is still there.
+    call has returned, and the entry is still there.  `read_only`: the same of a call that takes the right to store only.
     """
 
     calls: u8
     revoked: bool
+    read_only: bool
 
 
 @ghost
@@ -41,6 +42,7 @@ def unmark_filled(addr: Addr) -> None:
     marks = marks_of(cpu_id(), addr)
     marks.calls = 0
     marks.revoked = False
+    marks.read_only = False
 
 
 @on_entry(forget)
@@ -49,6 +51,7 @@ def unmark_forgotten(addr: Addr) -> None:
     marks = marks_of(cpu_id(), addr)
     marks.calls = 0
     marks.revoked = False
+    marks.read_only = False
 
 
 @ghost
@@ -127,6 +130,8 @@ def always_loads_by_right(addr: Addr, frame: Frame) -> None:
 def always_stores_by_right(addr: Addr, frame: Frame) -> None:
     """A store uses no page that was freed, and no right that was taken; the page is now newer than the disk."""
     translation_used(addr, frame)
+    if marks_of(cpu_id(), addr).read_only:
+        flag("stale_rights", page=index_of(frame), addr=addr, cpu=cpu_id())
     if at(Folio, index_of(frame)).mapping is not None:
         frame.newer_than_disk = True
     mm = mm_of_cpu(cpu_id())

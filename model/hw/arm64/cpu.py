@@ -57,13 +57,14 @@ WNR = 4
 
 
 class pte_t(NamedTuple):
-    """A page descriptor: valid, AP[2], AF, DBM, the dirty bit that software keeps, and the page frame."""
+    """A page descriptor: valid, AP[2], AF, DBM, the dirty and uffd_wp bits that software keeps, the page frame."""
 
     valid: bool = False
     rdonly: bool = False
     af: bool = False
     dbm: bool = False
     sw_dirty: bool = False
+    uffd_wp: bool = False
     pfn: Pfn = 0
 
 

@@ -55,7 +55,7 @@ class pte_t(NamedTuple):
     """A page-table entry: bits of the hardware, bits of software, and the page frame.
 
     The hardware's are the invalid bit, here the other way round, and the protection bit.  Only software looks at
-    present, young, dirty, and the rights to read and to write.
+    present, young, dirty, soft_dirty, and the rights to read and to write.
     """
 
     valid: bool = False
@@ -63,6 +63,7 @@ class pte_t(NamedTuple):
     present: bool = False
     young: bool = False
     dirty: bool = False
+    soft_dirty: bool = False
     read: bool = False
     write: bool = False
     pfn: Pfn = 0

@@ -13,6 +13,7 @@ H6 The paging-structure cache (`psc`) keeps the upper entry until it is invalida
 H7 An invalidation lies between two instructions, so none is in flight with an old translation afterwards.
 
 Differs: two levels, the top table and the PTE tables; the levels between add steps but no new kind of entry.
+Differs: D is set where the bits for software are still what the walk saw, else the walk is done again.
 Differs: a fill replaces what the TLB holds for the address, and an entry goes when an access finds it evicted; that is
 every eviction at any time, because an entry that is not used has no effect.  Left out: PCIDs, global and huge pages,
 memory types, protection keys, the A bit of upper entries, setting D while W is already clear (old CPUs).
@@ -33,12 +34,14 @@ PF_USER = 4
 
 
 class pte_t(NamedTuple):
-    """An entry of a PTE table: P, R/W, A, D and the page frame."""
+    """An entry of a PTE table: P, R/W, A, D and the page frame; soft_dirty and uffd_wp are bits for software."""
 
     present: bool = False
     rw: bool = False
     accessed: bool = False
     dirty: bool = False
+    soft_dirty: bool = False
+    uffd_wp: bool = False
     pfn: Pfn = 0
 
 
@@ -64,11 +67,16 @@ class pmd_p:
 
 
 class tlb_entry(NamedTuple):
-    """A cached translation with the rights and the D bit that the entry had."""
+    """A cached translation with the rights and the D bit that the entry had.
+
+    The bits for software are here for set_dirty only, which compares the entry as a whole.
+    """
 
     valid: bool = False
     rw: bool = False
     dirty: bool = False
+    soft_dirty: bool = False
+    uffd_wp: bool = False
     pfn: Pfn = 0
 
 
@@ -172,7 +180,9 @@ def table_used(table: Table, addr: Addr) -> None:
 
 def set_dirty(addr: Addr, entry: tlb_entry, upper: pmd_t) -> None:
     """Set D for a store through a clean entry, if the entry in memory is still what was cached; else drop it."""
-    old = pte_t(present=True, rw=True, accessed=True, dirty=False, pfn=entry.pfn)
+    old = pte_t(
+        present=True, rw=True, accessed=True, soft_dirty=entry.soft_dirty, uffd_wp=entry.uffd_wp, pfn=entry.pfn
+    )
     slot = at(pte_p, upper.pfn * PTRS_PER_PTE + addr % PTRS_PER_PTE)
     if try_cmpxchg(slot.pte, old, old._replace(dirty=True)):
         this_cpu(Cpu).tlb[addr] = entry._replace(dirty=True)
@@ -192,7 +202,9 @@ def set_accessed(addr: Addr, pte: pte_t, upper: pmd_t) -> None:
 
 def fill(addr: Addr, pte: pte_t, speculative: bool) -> None:
     """Cache a present entry whose A bit is set."""
-    this_cpu(Cpu).tlb[addr] = tlb_entry(valid=True, rw=pte.rw, dirty=pte.dirty, pfn=pte.pfn)
+    this_cpu(Cpu).tlb[addr] = tlb_entry(
+        valid=True, rw=pte.rw, dirty=pte.dirty, soft_dirty=pte.soft_dirty, uffd_wp=pte.uffd_wp, pfn=pte.pfn
+    )
 
 
 def forget(addr: Addr) -> None:

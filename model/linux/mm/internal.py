@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/internal.h (v7.0)."""
 
+from asm.pgtable import pgtable_supports_soft_dirty, pte_soft_dirty
+from asm.pgtable_types import pte_t
+from linux.mm import VM_SOFTDIRTY
 from linux.mm_types import vm_area_struct
 from linux.types import pgoff_t
 
@@ -20,3 +23,15 @@ def vma_address(vma: vm_area_struct, pgoff: pgoff_t) -> u8:
     if address >= vma.vm_end:
         return EFAULT_ADDRESS
     return address
+
+
+def vma_soft_dirty_enabled(vma: vm_area_struct) -> bool:
+    """Whether somebody wants to know which entries of a VMA were stored through."""
+    if not pgtable_supports_soft_dirty():
+        return False
+    return vma.vm_flags & VM_SOFTDIRTY == 0
+
+
+def pte_needs_soft_dirty_wp(vma: vm_area_struct, pte: pte_t) -> bool:
+    """Whether the first store through an entry has to fault to be noted."""
+    return vma_soft_dirty_enabled(vma) and not pte_soft_dirty(pte)

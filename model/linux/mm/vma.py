@@ -263,6 +263,16 @@ def vma_wants_writenotify(vma: vm_area_struct) -> bool:
     return vma_is_shared_writable(vma) and vma.vm_file is not None
 
 
+def vma_wants_manual_pte_write_upgrade(vma: vm_area_struct) -> bool:
+    """Whether entries can be made writable one by one only, because the first store to some has to fault.
+
+    Differs: Linux has it in mm/vma.h.
+    """
+    if vma.vm_flags & VM_SHARED != 0:
+        return vma_wants_writenotify(vma)
+    return vma.vm_flags & VM_WRITE != 0
+
+
 def __vm_munmap(start: Addr, len: Addr, unlock: bool) -> Errno:
     """Unmap a range of the current mm."""
     mm = get_current().mm

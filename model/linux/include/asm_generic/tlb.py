@@ -8,7 +8,7 @@ Left out: huge pages and levels above the PMD table, shared tables, PFN maps and
 
 from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
 from asm.pgalloc import __pte_free_tlb
-from asm.pgtable_types import pte_p
+from asm.pgtable_types import pte_p, pte_t
 from asm.tlb import tlb_flush
 from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_MMU_GATHER_NO_GATHER, CONFIG_SMP
 from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
@@ -132,6 +132,11 @@ def tlb_flush_pmd_range(tlb: mmu_gather, address: Addr, size: Addr) -> None:
     """Note that an upper entry was cleared."""
     __tlb_adjust_range(tlb, address, size)
     tlb.cleared_pmds = True
+
+
+def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
+    """Whether a TLB may allow more than a changed entry does: to be on the safe side always."""
+    return True
 
 
 def tlb_remove_tlb_entry(tlb: mmu_gather, ptep: pte_p, address: Addr) -> None:

@@ -4,10 +4,12 @@
 Left out: large folios and swap entries, i.e. many cases of many functions.
 """
 
+from typing import TypeAlias
+
 from asm.pgtable import pmd_none, pmd_pfn, pte_mkwrite
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from linux.fs import address_space
-from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct
+from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.page_flags import PageAnonExclusive, folio_test_anon
 from linux.pgtable import pmdp_get
 from linux.types import Addr, Pfn, atomic_t, pgoff_t
@@ -15,6 +17,7 @@ from mm.memory import __pte_alloc
 from mm.swap import __folio_put
 
 from ptelab.lang import (
+    WRITE_ONCE,
     at,
     atomic_add,
     atomic_andnot,
@@ -29,6 +32,7 @@ from ptelab.lang import (
     spin_unlock,
     try_cmpxchg,
     u2,
+    u3,
     u4,
     u8,
 )  # fmt: skip
@@ -38,12 +42,20 @@ VM_WRITE = 2
 VM_EXEC = 4
 VM_SHARED = 8
 VM_MAYWRITE = 16
+VM_UFFD_WP = 32
+VM_SOFTDIRTY = 64
 
 GUP_PIN_COUNTING_BIAS = 8
 FOLL_WRITE = 1
 FOLL_GET = 2
 FOLL_PIN = 4
 FOLL_LONGTERM = 8
+
+MM_CP_TRY_CHANGE_WRITABLE = 1
+MM_CP_UFFD_WP = 2
+MM_CP_UFFD_WP_RESOLVE = 4
+
+cp_flags_t: TypeAlias = u3
 
 
 @onstack
@@ -221,6 +233,14 @@ def pte_unmap_unlock(pte: pte_p, ptl: ptdesc) -> None:
 def pte_alloc(mm: mm_struct, pmd: pmd_p) -> bool:
     """See to it that there is a PTE table; true when there is no memory for one."""
     return pmd_none(pmdp_get(pmd)) and __pte_alloc(mm, pmd) != 0
+
+
+def vm_flags_reset_once(vma: vm_area_struct, flags: vm_flags_t) -> None:
+    """Change the flags of a VMA.
+
+    Context: mmap_lock held for writing, and the VMA write-locked.
+    """
+    WRITE_ONCE(vma.vm_flags, flags)
 
 
 def vma_interval_tree_insert(node: vm_area_struct, root: address_space) -> None:

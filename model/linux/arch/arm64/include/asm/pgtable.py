@@ -5,7 +5,7 @@ Of an entry, clean and writable is DBM with AP[2] set, dirty by hardware is DBM 
 is a bit of its own, which outlives the right to store.
 
 Left out: contiguous entries (so that what Linux calls __ptep_… is here under its name without the underscores), PTE_NG
-and attributes, entries present but invalid, special, uffd-wp and huge entries.
+and attributes, entries present but invalid, special and huge entries.
 """
 
 from arch.arm64.mm.fault import ptep_set_access_flags  # noqa: F401
@@ -231,3 +231,67 @@ def pmd_index(address: Addr) -> u4:
     Differs: Linux has it in include/linux/pgtable.h.
     """
     return address // PTRS_PER_PTE
+
+
+def pte_modify(pte: pte_t, newprot: pgprot_t) -> pte_t:
+    """Give an entry other rights; what the hardware has noted stays, as software's or again as its own."""
+    if pte_hw_dirty(pte):
+        pte = pte._replace(sw_dirty=True)
+    pte = pte._replace(dbm=newprot.write, rdonly=True)
+    if pte_sw_dirty(pte):
+        pte = pte_mkdirty(pte)
+    return pte
+
+
+def ptep_modify_prot_start(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Begin to change an entry's protection: it is empty meanwhile, so that no A or D bit is lost; what it was.
+
+    Differs: Linux has it in arch/arm64/mm/mmu.c.
+    """
+    return ptep_get_and_clear(vma.vm_mm, addr, ptep)
+
+
+def ptep_modify_prot_commit(vma: vm_area_struct, addr: Addr, ptep: pte_p, old_pte: pte_t, pte: pte_t) -> None:
+    """End to change an entry's protection.
+
+    Differs: Linux has it in arch/arm64/mm/mmu.c.
+    """
+    set_pte(ptep, pte)
+
+
+def pgtable_supports_soft_dirty() -> bool:
+    """Whether entries note stores for user space.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return False
+
+
+def pte_soft_dirty(pte: pte_t) -> bool:
+    """Whether a store was noted for user space."""
+    return False
+
+
+def pte_mksoft_dirty(pte: pte_t) -> pte_t:
+    """Note a store for user space."""
+    return pte
+
+
+def pte_clear_soft_dirty(pte: pte_t) -> pte_t:
+    """Forget stores noted for user space."""
+    return pte
+
+
+def pte_uffd_wp(pte: pte_t) -> bool:
+    """Whether user space wants to know of the next store."""
+    return pte.uffd_wp
+
+
+def pte_mkuffd_wp(pte: pte_t) -> pte_t:
+    """Let user space know of the next store."""
+    return pte_wrprotect(pte._replace(uffd_wp=True))
+
+
+def pte_clear_uffd_wp(pte: pte_t) -> pte_t:
+    """Do not let user space know of stores."""
+    return pte._replace(uffd_wp=False)

@@ -2,12 +2,13 @@
 """Mirrors arch/s390/include/asm/pgtable.h (v7.0).
 
 An old entry is invalid to the hardware and a clean one protected, so that the first access faults and the first store
-does.  Left out: swap, special, soft-dirty and large entries, secure guests, RDP.
+does.  Left out: swap, special and large entries, secure guests, RDP.
 """
 
 from arch.s390.mm.mmap import vm_get_page_prot  # noqa: F401
 from arch.s390.mm.pgtable import ptep_modify_prot_commit, ptep_modify_prot_start, ptep_xchg_direct, ptep_xchg_lazy  # noqa: F401
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
+from config import CONFIG_MEM_SOFT_DIRTY
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
 
@@ -118,7 +119,7 @@ def pte_mkclean(pte: pte_t) -> pte_t:
 
 def pte_mkdirty(pte: pte_t) -> pte_t:
     """Note a store; more need not be noted."""
-    pte = pte._replace(dirty=True)
+    pte = pte_mksoft_dirty(pte._replace(dirty=True))
     if pte.write:
         pte = pte._replace(protect=False)
     return pte
@@ -219,3 +220,51 @@ def pmd_index(address: Addr) -> u4:
     Differs: Linux has it in include/linux/pgtable.h.
     """
     return address // PTRS_PER_PTE
+
+
+def pte_modify(pte: pte_t, newprot: pgprot_t) -> pte_t:
+    """Give an entry other rights; accesses and stores that were noted stay."""
+    pte = pte._replace(valid=False, protect=True, present=True, read=newprot.read, write=newprot.write)
+    if pte.young and pte.read:
+        pte = pte._replace(valid=True)
+    if pte.dirty and pte.write:
+        pte = pte._replace(protect=False)
+    return pte
+
+
+def pgtable_supports_soft_dirty() -> bool:
+    """Whether entries note stores for user space.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return CONFIG_MEM_SOFT_DIRTY == 1
+
+
+def pte_soft_dirty(pte: pte_t) -> bool:
+    """Whether a store was noted for user space."""
+    return pte.soft_dirty
+
+
+def pte_mksoft_dirty(pte: pte_t) -> pte_t:
+    """Note a store for user space."""
+    return pte._replace(soft_dirty=CONFIG_MEM_SOFT_DIRTY == 1)
+
+
+def pte_clear_soft_dirty(pte: pte_t) -> pte_t:
+    """Forget stores noted for user space."""
+    return pte._replace(soft_dirty=False)
+
+
+def pte_uffd_wp(pte: pte_t) -> bool:
+    """Whether user space wants to know of the next store."""
+    return False
+
+
+def pte_mkuffd_wp(pte: pte_t) -> pte_t:
+    """Let user space know of the next store."""
+    return pte
+
+
+def pte_clear_uffd_wp(pte: pte_t) -> pte_t:
+    """Do not let user space know of stores."""
+    return pte

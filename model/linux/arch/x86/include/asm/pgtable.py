@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/include/asm/pgtable.h (v7.0).
 
-Left out: soft-dirty, uffd-wp, shadow stacks and with them _PAGE_SAVED_DIRTY, PROT_NONE, special and huge entries,
+Left out: shadow stacks and with them _PAGE_SAVED_DIRTY, PROT_NONE, special and huge entries,
 page_table_check.
 """
 
 from arch.x86.mm.pgprot import vm_get_page_prot  # noqa: F401
 from arch.x86.mm.pgtable import ptep_set_access_flags  # noqa: F401
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
+from config import CONFIG_MEM_SOFT_DIRTY
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
 from mm.pgtable_generic import ptep_clear_flush  # noqa: F401
@@ -60,8 +61,8 @@ def pte_mkold(pte: pte_t) -> pte_t:
 
 
 def pte_mkdirty(pte: pte_t) -> pte_t:
-    """Set the dirty bit."""
-    return pte._replace(dirty=True)
+    """Set the dirty bit, also the one for user space."""
+    return pte_mksoft_dirty(pte._replace(dirty=True))
 
 
 def pte_access_permitted(pte: pte_t, write: bool) -> bool:
@@ -167,3 +168,62 @@ def pmd_index(address: Addr) -> u4:
     Differs: Linux has it in include/linux/pgtable.h.
     """
     return address // PTRS_PER_PTE
+
+
+def pte_modify(pte: pte_t, newprot: pgprot_t) -> pte_t:
+    """Give an entry other rights; A, D and what software notes stay."""
+    return pte._replace(rw=newprot.rw)
+
+
+def ptep_modify_prot_start(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_t:
+    """Begin to change an entry's protection: it is empty meanwhile, so that no A or D bit is lost; what it was.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return ptep_get_and_clear(vma.vm_mm, addr, ptep)
+
+
+def ptep_modify_prot_commit(vma: vm_area_struct, addr: Addr, ptep: pte_p, old_pte: pte_t, pte: pte_t) -> None:
+    """End to change an entry's protection.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    set_pte(ptep, pte)
+
+
+def pgtable_supports_soft_dirty() -> bool:
+    """Whether entries note stores for user space.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return CONFIG_MEM_SOFT_DIRTY == 1
+
+
+def pte_soft_dirty(pte: pte_t) -> bool:
+    """Whether a store was noted for user space."""
+    return pte.soft_dirty
+
+
+def pte_mksoft_dirty(pte: pte_t) -> pte_t:
+    """Note a store for user space."""
+    return pte._replace(soft_dirty=CONFIG_MEM_SOFT_DIRTY == 1)
+
+
+def pte_clear_soft_dirty(pte: pte_t) -> pte_t:
+    """Forget stores noted for user space."""
+    return pte._replace(soft_dirty=False)
+
+
+def pte_uffd_wp(pte: pte_t) -> bool:
+    """Whether user space wants to know of the next store."""
+    return pte.uffd_wp
+
+
+def pte_mkuffd_wp(pte: pte_t) -> pte_t:
+    """Let user space know of the next store."""
+    return pte_wrprotect(pte._replace(uffd_wp=True))
+
+
+def pte_clear_uffd_wp(pte: pte_t) -> pte_t:
+    """Do not let user space know of stores."""
+    return pte._replace(uffd_wp=False)

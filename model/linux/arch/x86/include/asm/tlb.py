@@ -5,7 +5,7 @@ Left out: INVLPGB.
 """
 
 from arch.x86.mm.tlb import flush_tlb_mm_range
-from asm.tlbflush import TLB_FLUSH_ALL
+from asm.tlbflush import TLB_FLUSH_ALL, pte_needs_flush  # noqa: F401
 from asm_generic.tlb import (  # noqa: F401
     MAX_GATHER_BATCH,
     MAX_GATHER_BATCH_COUNT,
@@ -17,6 +17,7 @@ from asm_generic.tlb import (  # noqa: F401
     tlb_delay_rmap,
     tlb_end_vma,
     tlb_flush_mmu_tlbonly,
+    tlb_flush_pte_range,
     tlb_free_vmas,
     tlb_get_unmap_size,
     tlb_remove_ptdesc,

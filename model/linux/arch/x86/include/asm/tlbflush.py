@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from arch.x86.mm.tlb import flush_tlb_mm_range
 from asm.page import PAGE_SIZE
+from asm.pgtable_types import pte_t
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr
 
@@ -42,3 +43,24 @@ def flush_tlb_mm(mm: mm_struct) -> None:
 def flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr) -> None:
     """Flush a range from every CPU that has the mm."""
     flush_tlb_mm_range(vma.vm_mm, start, end, PAGE_SIZE, False)
+
+
+def pte_flags_need_flush(oldpte: pte_t, newpte: pte_t, ignore_access: bool) -> bool:
+    """Whether a TLB may allow more than the changed flags do, or may set what they no longer have.
+
+    Differs: takes the entries; the bits for software need no flush.
+    """
+    if oldpte.dirty and not newpte.dirty or oldpte.present and not newpte.present:
+        return True
+    if not ignore_access and oldpte.accessed and not newpte.accessed:
+        return True
+    return oldpte.rw != newpte.rw
+
+
+def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
+    """Whether a TLB may allow more than a changed entry does."""
+    if not oldpte.present:
+        return False
+    if oldpte.pfn != newpte.pfn:
+        return True
+    return pte_flags_need_flush(oldpte, newpte, True)

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors mm/mprotect.c (v7.0).
+
+Left out: splitting and merging of VMAs, so that mprotect of a part of one fails; PROT_NONE and NUMA hints; entries that
+map no page, markers, batches of large folios, huge pages; accounting, seals, keys, notifiers.
+"""
+
+from asm.current import get_current
+from asm.page import TASK_SIZE
+from asm.pgtable import (
+    pmd_none,
+    pte_clear_uffd_wp,
+    pte_dirty,
+    pte_mkuffd_wp,
+    pte_mkwrite,
+    pte_modify,
+    pte_present,
+    pte_write,
+    ptep_modify_prot_commit,
+    ptep_modify_prot_start,
+)  # fmt: skip
+from asm.pgtable_types import pgprot_t, pmd_p, pte_p, pte_t
+from asm.tlb import mmu_gather, pte_needs_flush, tlb_end_vma, tlb_flush_pte_range, tlb_start_vma
+from linux.errno import EINVAL, ENOMEM
+from linux.mm import (
+    MM_CP_TRY_CHANGE_WRITABLE,
+    MM_CP_UFFD_WP,
+    MM_CP_UFFD_WP_RESOLVE,
+    VM_SHARED,
+    VM_WRITE,
+    cp_flags_t,
+    pte_unmap_unlock,
+    vm_flags_reset_once,
+)  # fmt: skip
+from linux.mm_types import vm_area_struct, vm_flags_t
+from linux.mman import PROT_READ, PROT_WRITE, calc_vm_prot_bits
+from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
+from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get
+from linux.types import Addr, Errno
+from linux.userfaultfd_k import userfaultfd_pte_wp
+from mm.internal import pte_needs_soft_dirty_wp
+from mm.mmap import vma_set_page_prot
+from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
+from mm.pgtable_generic import pte_offset_map_lock
+from mm.vma import vma_find, vma_wants_manual_pte_write_upgrade
+
+from ptelab.lang import READ_ONCE, at, index_of, new, u3
+
+
+def maybe_change_pte_writable(vma: vm_area_struct, pte: pte_t) -> bool:
+    """Whether nothing but the page itself may ask for a fault at its first store.
+
+    Left out: PROT_NONE.
+    """
+    if vma.vm_flags & VM_WRITE == 0:
+        return False
+    if pte_needs_soft_dirty_wp(vma, pte):
+        return False
+    return not userfaultfd_pte_wp(vma, pte)
+
+
+def can_change_shared_pte_writable(vma: vm_area_struct, pte: pte_t) -> bool:
+    """Whether an entry of a shared mapping may become writable without a fault: the file system knows of a dirty one."""
+    if not maybe_change_pte_writable(vma, pte):
+        return False
+    return pte_dirty(pte)
+
+
+def can_change_pte_writable(vma: vm_area_struct, addr: Addr, pte: pte_t) -> bool:
+    """Whether an entry may become writable without a fault.
+
+    Left out: private mappings, where none may here.
+    """
+    if vma.vm_flags & VM_SHARED == 0:
+        return False
+    return can_change_shared_pte_writable(vma, pte)
+
+
+def prot_commit_flush_ptes(
+    vma: vm_area_struct, addr: Addr, ptep: pte_p, oldpte: pte_t, ptent: pte_t, set_write: bool, tlb: mmu_gather
+) -> None:
+    """Write a changed entry, and note that it has to be flushed if a TLB may allow more than it does."""
+    if set_write:
+        ptent = pte_mkwrite(ptent, vma)
+    ptep_modify_prot_commit(vma, addr, ptep, oldpte, ptent)
+    if pte_needs_flush(oldpte, ptent):
+        tlb_flush_pte_range(tlb, addr, 1)
+
+
+def set_write_prot_commit_flush_ptes(
+    vma: vm_area_struct, addr: Addr, ptep: pte_p, oldpte: pte_t, ptent: pte_t, tlb: mmu_gather
+) -> None:
+    """Write a changed entry, writable if it may be.
+
+    Left out: anonymous pages of private mappings.
+    """
+    set_write = can_change_pte_writable(vma, addr, ptent)
+    prot_commit_flush_ptes(vma, addr, ptep, oldpte, ptent, set_write, tlb)
+
+
+def change_pte_range(
+    tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr, newprot: pgprot_t, cp_flags: cp_flags_t
+) -> bool:
+    """Change the entries of one PTE table; false when it has gone and must be looked for again.
+
+    Differs: the number of changed entries is not counted.  Left out: flush_tlb_batched_pending.
+    """
+    uffd_wp = cp_flags & MM_CP_UFFD_WP != 0
+    uffd_wp_resolve = cp_flags & MM_CP_UFFD_WP_RESOLVE != 0
+    start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
+    if start_pte is None:
+        return False
+    pte = start_pte
+    while True:
+        oldpte = ptep_get(pte)
+        if pte_present(oldpte):
+            oldpte = ptep_modify_prot_start(vma, addr, pte)
+            ptent = pte_modify(oldpte, newprot)
+            if uffd_wp:
+                ptent = pte_mkuffd_wp(ptent)
+            elif uffd_wp_resolve:
+                ptent = pte_clear_uffd_wp(ptent)
+            if cp_flags & MM_CP_TRY_CHANGE_WRITABLE != 0 and not pte_write(ptent):
+                set_write_prot_commit_flush_ptes(vma, addr, pte, oldpte, ptent, tlb)
+            else:
+                prot_commit_flush_ptes(vma, addr, pte, oldpte, ptent, False, tlb)
+        addr += 1
+        if addr == end:
+            break
+        pte = at(pte_p, index_of(pte) + 1)
+    pte_unmap_unlock(start_pte, ptl)
+    return True
+
+
+def change_pmd_range(
+    tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, newprot: pgprot_t, cp_flags: cp_flags_t
+) -> None:
+    """Change the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
+
+    Left out: populating tables for userfaultfd's markers.
+    """
+    while addr != end:
+        next = pmd_addr_end(addr, end)
+        pmd = pmd_off(vma.vm_mm, addr)
+        if pmd_none(pmdp_get(pmd)) or change_pte_range(tlb, vma, pmd, addr, next, newprot, cp_flags):
+            addr = next
+
+
+def change_protection_range(
+    tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, newprot: pgprot_t, cp_flags: cp_flags_t
+) -> None:
+    """Change the entries of a range.
+
+    Left out: the levels above the PMD table.
+    """
+    assert addr < end
+    tlb_start_vma(tlb, vma)
+    change_pmd_range(tlb, vma, addr, end, newprot, cp_flags)
+    tlb_end_vma(tlb, vma)
+
+
+def change_protection(tlb: mmu_gather, vma: vm_area_struct, start: Addr, end: Addr, cp_flags: cp_flags_t) -> None:
+    """Give the entries of a range the protection that the VMA has by now; the caller ends the gather."""
+    newprot = vma.vm_page_prot
+    change_protection_range(tlb, vma, start, end, newprot, cp_flags)
+
+
+def mprotect_fixup(tlb: mmu_gather, vma: vm_area_struct, start: Addr, end: Addr, newflags: vm_flags_t) -> Errno:
+    """Change the flags of a VMA, and its entries accordingly.
+
+    Context: mmap_lock held for writing.
+    """
+    mm_cp_flags: cp_flags_t = 0
+    if newflags == READ_ONCE(vma.vm_flags):
+        return 0
+    if start != vma.vm_start or end != vma.vm_end:
+        return ENOMEM
+    vma_start_write(vma)
+    vm_flags_reset_once(vma, newflags)
+    if vma_wants_manual_pte_write_upgrade(vma):
+        mm_cp_flags |= MM_CP_TRY_CHANGE_WRITABLE
+    vma_set_page_prot(vma)
+    change_protection(tlb, vma, start, end, mm_cp_flags)
+    return 0
+
+
+def do_mprotect_pkey(start: Addr, len: Addr, prot: u3) -> Errno:
+    """Change what the VMAs of a range allow; ENOMEM if there are gaps.  The flush comes before the lock is dropped.
+
+    Left out: stacks that grow, mappings that may not be changed to what is asked for.
+    """
+    if len == 0:
+        return 0
+    if start + len > TASK_SIZE:
+        return ENOMEM
+    if prot & PROT_READ == 0:
+        return EINVAL
+    end: Addr = start + len
+    mm = get_current().mm
+    mmap_write_lock(mm)
+    vma = vma_find(mm, start, end)
+    if vma is None or vma.vm_start > start:
+        mmap_write_unlock(mm)
+        return ENOMEM
+    error: Errno = 0
+    tlb = new(mmu_gather)
+    tlb_gather_mmu(tlb, mm)
+    nstart: Addr = start
+    while nstart < end and error == 0:
+        vma = mm.mm_mt[nstart]
+        if vma is None:
+            error = ENOMEM
+        else:
+            newflags: vm_flags_t = calc_vm_prot_bits(prot) | (vma.vm_flags & ~(PROT_READ | PROT_WRITE))
+            tmp: Addr = vma.vm_end if vma.vm_end < end else end
+            error = mprotect_fixup(tlb, vma, nstart, tmp, newflags)
+            nstart = tmp
+    tlb_finish_mmu(tlb)
+    mmap_write_unlock(mm)
+    return error
+
+
+def sys_mprotect(start: Addr, len: Addr, prot: u3) -> Errno:
+    """The system call."""
+    return do_mprotect_pkey(start, len, prot)
