@@ -22,7 +22,8 @@ class tlb_marks:
     """What the invariants remember of the TLB entry of one CPU for one address, at cpu · NR_PAGES + address.
 
     `calls`: the threads in a call that takes the entry's rights, which the entry was there before.  `revoked`: such a
-    call has returned, and the entry is still there.  `read_only`: the same of a call that takes the right to store only.
+    call has returned, and the entry is still there.  `read_only`: the same of a call that takes
+    the right to store only.
     """
 
     calls: u8

@@ -262,6 +262,8 @@ class ColumnWriter:
                 )
             self.used |= {"at", type_}
             return f"at({type_}, {numbers[argument.name]})"
+        if isinstance(argument, s.Binary) and argument.op == "|":
+            return f"{self._argument(argument.a, type_, name)} | {self._argument(argument.b, type_, name)}"
         if isinstance(argument, s.Name) and argument.name not in self.registers.names:
             if not (argument.name.isupper() and self.api.has(argument.name)):
                 raise self.test.error(

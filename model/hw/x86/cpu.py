@@ -180,9 +180,7 @@ def table_used(table: Table, addr: Addr) -> None:
 
 def set_dirty(addr: Addr, entry: tlb_entry, upper: pmd_t) -> None:
     """Set D for a store through a clean entry, if the entry in memory is still what was cached; else drop it."""
-    old = pte_t(
-        present=True, rw=True, accessed=True, soft_dirty=entry.soft_dirty, uffd_wp=entry.uffd_wp, pfn=entry.pfn
-    )
+    old = pte_t(present=True, rw=True, accessed=True, soft_dirty=entry.soft_dirty, uffd_wp=entry.uffd_wp, pfn=entry.pfn)
     slot = at(pte_p, upper.pfn * PTRS_PER_PTE + addr % PTRS_PER_PTE)
     if try_cmpxchg(slot.pte, old, old._replace(dirty=True)):
         this_cpu(Cpu).tlb[addr] = entry._replace(dirty=True)

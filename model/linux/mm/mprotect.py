@@ -32,13 +32,15 @@ from linux.mm import (
     pte_unmap_unlock,
     vm_flags_reset_once,
 )  # fmt: skip
-from linux.mm_types import vm_area_struct, vm_flags_t
+from linux.mm_types import Folio, vm_area_struct, vm_flags_t
 from linux.mman import PROT_READ, PROT_WRITE, calc_vm_prot_bits
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
+from linux.page_flags import PageAnonExclusive, folio_test_anon
 from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get
 from linux.types import Addr, Errno
 from linux.userfaultfd_k import userfaultfd_pte_wp
 from mm.internal import pte_needs_soft_dirty_wp
+from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
 from mm.pgtable_generic import pte_offset_map_lock
@@ -60,20 +62,10 @@ def maybe_change_pte_writable(vma: vm_area_struct, pte: pte_t) -> bool:
 
 
 def can_change_shared_pte_writable(vma: vm_area_struct, pte: pte_t) -> bool:
-    """Whether an entry of a shared mapping may become writable without a fault: the file system knows of a dirty one."""
+    """Whether an entry of a shared mapping may become writable: a dirty one, of which the file system knows."""
     if not maybe_change_pte_writable(vma, pte):
         return False
     return pte_dirty(pte)
-
-
-def can_change_pte_writable(vma: vm_area_struct, addr: Addr, pte: pte_t) -> bool:
-    """Whether an entry may become writable without a fault.
-
-    Left out: private mappings, where none may here.
-    """
-    if vma.vm_flags & VM_SHARED == 0:
-        return False
-    return can_change_shared_pte_writable(vma, pte)
 
 
 def prot_commit_flush_ptes(
@@ -88,13 +80,18 @@ def prot_commit_flush_ptes(
 
 
 def set_write_prot_commit_flush_ptes(
-    vma: vm_area_struct, addr: Addr, ptep: pte_p, oldpte: pte_t, ptent: pte_t, tlb: mmu_gather
+    vma: vm_area_struct, folio: Folio | None, addr: Addr, ptep: pte_p, oldpte: pte_t, ptent: pte_t, tlb: mmu_gather
 ) -> None:
-    """Write a changed entry, writable if it may be.
+    """Write a changed entry, writable without a fault if it may be: of a private mapping only an exclusive page's.
 
-    Left out: anonymous pages of private mappings.
+    Differs: what Linux decides for each page of a batch in commit_anon_folio_batch is decided here.
     """
-    set_write = can_change_pte_writable(vma, addr, ptent)
+    if vma.vm_flags & VM_SHARED != 0:
+        set_write = can_change_shared_pte_writable(vma, ptent)
+    else:
+        set_write = maybe_change_pte_writable(vma, ptent) and folio is not None and folio_test_anon(folio)
+        if set_write and folio is not None:
+            set_write = PageAnonExclusive(folio)
     prot_commit_flush_ptes(vma, addr, ptep, oldpte, ptent, set_write, tlb)
 
 
@@ -114,6 +111,7 @@ def change_pte_range(
     while True:
         oldpte = ptep_get(pte)
         if pte_present(oldpte):
+            folio = vm_normal_page(vma, addr, oldpte)
             oldpte = ptep_modify_prot_start(vma, addr, pte)
             ptent = pte_modify(oldpte, newprot)
             if uffd_wp:
@@ -121,7 +119,7 @@ def change_pte_range(
             elif uffd_wp_resolve:
                 ptent = pte_clear_uffd_wp(ptent)
             if cp_flags & MM_CP_TRY_CHANGE_WRITABLE != 0 and not pte_write(ptent):
-                set_write_prot_commit_flush_ptes(vma, addr, pte, oldpte, ptent, tlb)
+                set_write_prot_commit_flush_ptes(vma, folio, addr, pte, oldpte, ptent, tlb)
             else:
                 prot_commit_flush_ptes(vma, addr, pte, oldpte, ptent, False, tlb)
         addr += 1

@@ -268,17 +268,26 @@ def pgtable_supports_soft_dirty() -> bool:
 
 
 def pte_soft_dirty(pte: pte_t) -> bool:
-    """Whether a store was noted for user space."""
+    """Whether a store was noted for user space.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
     return False
 
 
 def pte_mksoft_dirty(pte: pte_t) -> pte_t:
-    """Note a store for user space."""
+    """Note a store for user space.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
     return pte
 
 
 def pte_clear_soft_dirty(pte: pte_t) -> pte_t:
-    """Forget stores noted for user space."""
+    """Forget stores noted for user space.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
     return pte
 
 

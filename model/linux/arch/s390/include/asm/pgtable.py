@@ -256,15 +256,24 @@ def pte_clear_soft_dirty(pte: pte_t) -> pte_t:
 
 
 def pte_uffd_wp(pte: pte_t) -> bool:
-    """Whether user space wants to know of the next store."""
+    """Whether user space wants to know of the next store.
+
+    Differs: Linux has it in include/asm-generic/pgtable_uffd.h.
+    """
     return False
 
 
 def pte_mkuffd_wp(pte: pte_t) -> pte_t:
-    """Let user space know of the next store."""
+    """Let user space know of the next store.
+
+    Differs: Linux has it in include/asm-generic/pgtable_uffd.h.
+    """
     return pte
 
 
 def pte_clear_uffd_wp(pte: pte_t) -> pte_t:
-    """Do not let user space know of stores."""
+    """Do not let user space know of stores.
+
+    Differs: Linux has it in include/asm-generic/pgtable_uffd.h.
+    """
     return pte
