@@ -1,15 +1,55 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Situations that only s390 knows: how an entry was invalidated, and what a CPU finds that attaches to an mm."""
+"""What only s390 knows: a rule of its architecture, how an entry was invalidated, what a CPU finds that attaches.
+
+Flag: entry_changed_in_use.
+"""
 
 from arch.s390.mm.pgtable import ptep_flush_lazy
 from asm.mmu_context import finish_arch_post_lock_switch
-from asm.pgtable import ptep_set_access_flags
-from asm.pgtable_types import pte_p, pte_t
-from cpu import PIC_PROTECTION, TEID_STORE, ipte, page_fault
+from asm.pgtable import pmd_pfn, pmd_present, ptep_set_access_flags, set_pte
+from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
+from cpu import PIC_PROTECTION, TEID_STORE, Core, Cpu, ipte, page_fault
+from hw.memory import NR_CPUS
 from linux.mm_types import mm_struct
 from linux.sched import task_struct
 
-from ptelab.lang import on_entry, on_return, reach, this_thread, u3
+from ptelab.lang import (
+    at,
+    cpu_id,
+    flag,
+    ghost,
+    index_of,
+    on_entry,
+    on_return,
+    per_cpu,
+    pool,
+    reach,
+    this_thread,
+    u3,
+    u8,
+)  # fmt: skip
+
+
+@ghost
+def attached_elsewhere(slot: pte_p) -> bool:
+    """Whether another CPU is attached to the mm that an entry belongs to."""
+    for upper in pool(pmd_p):
+        if pmd_present(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
+            top: u8 = index_of(upper) // PTRS_PER_PMD * PTRS_PER_PMD
+            for cpu in range(NR_CPUS):
+                asce = at(Core, cpu).asce
+                if cpu != cpu_id() and asce is not None and index_of(asce) == top and per_cpu(Cpu, cpu).attached:
+                    return True
+    return False
+
+
+@on_entry(set_pte)
+def always_invalidated_first(ptep: pte_p, pte: pte_t) -> None:
+    """What the hardware sees of a valid entry changes only by IPTE while another CPU is attached."""
+    old = ptep.pte
+    if old.valid and (not pte.valid or pte.protect != old.protect or pte.pfn != old.pfn):
+        if attached_elsewhere(ptep):
+            flag("entry_changed_in_use", entry=index_of(ptep), cpu=cpu_id())
 
 
 @on_entry(ipte)
