@@ -38,6 +38,7 @@ class Options:
     arch: str = "x86_64"
     model: Path | None = None
     patches: tuple[Path, ...] = ()
+    edits: tuple[tuple[str, str], ...] = ()  # (path in the model, other text): mutants
     engine: EngineName = "native"
     reduce: bool = True
     threads: int = 1
@@ -70,7 +71,7 @@ def skipped(test: Test, arch: str) -> str:
 
 def prepare(test: Test, options: Options) -> Built:
     """The test as a scenario."""
-    return build(test, options.arch, options.model, options.patches, options.reduce)
+    return build(test, options.arch, options.model, options.patches, options.reduce, dict(options.edits))
 
 
 def explore(built: Built, options: Options) -> Exploration:

@@ -420,3 +420,60 @@ def list_() -> int:
         for claim_text in claims.get(patch.id, []):
             echo(f"      {claim_text}")
     return OK
+
+
+# ---------------------------------------------------------------------------------------------- mutate
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
+@click.option("--files", multiple=True, metavar="PART", help="Only files of the model with this in their path.")
+@click.option("--operators", multiple=True, metavar="NAME", help="Only mutants by these operators.")
+@click.option("--arch", default="x86_64,arm64,s390", show_default=True, metavar="A", help="Profiles to test on.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model.")
+@click.option("--state", type=click.Path(path_type=Path), metavar="FILE", help="Keep what was judged, and go on there.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Mutants judged at a time.")
+@click.option("--time", "time_s", type=click.FloatRange(1), default=300, show_default=True, help="Seconds per mutant.")
+@click.option("--list", "only_list", is_flag=True, help="List the mutants and try none.")
+def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str, ...], arch: str, model: Path | None,
+           state: Path | None, jobs: int, time_s: float, only_list: bool) -> int:  # fmt: skip
+    """Which flush, lock or check is needed, and which test says so: try small changes of the model.
+
+    Each operator copies a pattern of real bugs.  A mutant is killed when a litmus test that executes it has another
+    result or raises a flag; a survivor is explained in docs/survivors.toml, or is a test that is missing.
+    """
+    from ptelab.mutation import campaign
+    from ptelab.mutation.operators import OPERATORS
+
+    for name in operators:
+        if name not in OPERATORS:
+            raise BadInput(f"unknown operator {name}; write {', '.join(OPERATORS)} instead")
+    work = campaign.all_mutants(files, operators or list(OPERATORS), model)
+    if not work:
+        raise BadInput(f"no mutant in {', '.join(files)}; write a part of a path such as mm/memory.py instead")
+    if only_list:
+        for mutant in work:
+            click.echo(f"{mutant.id}: {mutant.what}")
+        return OK
+    if state is not None:
+        _check_writable(state)
+    known = campaign.read_state(state)
+    options = Options(model=model, memory_bytes=_memory_default() // jobs, time_s=60)
+    tests = [_read(path) for path in bundled.litmus_files(list(paths))]
+    runs = campaign.measure(tests, _profile_list(arch), options)
+    judged = [known[m.id] for m in work if m.id in known]
+    todo = [m for m in work if m.id not in known]
+
+    def report(found: campaign.Judged) -> None:
+        judged.append(found)
+        if state is not None:
+            campaign.write_state(state, found)
+        by = f" by {found.by}: {found.how}" if found.by else f": {found.how}" if found.how else ""
+        click.echo(f"[{len(judged)}/{len(work)}] {found.id}: {found.what}: {found.verdict}{by}")
+
+    campaign.run(todo, runs, options, jobs, time_s, report)
+    reasons = campaign.explanations(bundled.directory("patches").parent / "docs" / "survivors.toml")
+    click.echo("\n".join(campaign.summary(judged, reasons)))
+    if any(j.verdict == campaign.LIMIT for j in judged):
+        return LIMIT
+    return FAILED if any(j.verdict == campaign.SURVIVED and j.id not in reasons for j in judged) else OK

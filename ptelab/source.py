@@ -59,7 +59,7 @@ class Sources:
     """The model for one architecture, with patches applied and generated texts laid over it.
 
     `overlay` maps paths relative to the model directory to texts: a litmus test's columns are `{"litmus.py": …}`.
-    The first overlay is where plain root names are looked up.
+    The first overlay is where plain root names are looked up.  `edits` are other texts for files of the model.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Sources:
         model: Path | None = None,
         overlay: Mapping[str, str] | None = None,
         patches: Sequence[Path] = (),
+        edits: Mapping[str, str] | None = None,
     ) -> None:
         self.arch = arch_directory(arch)
         self.directory = model if model is not None else bundled_model()
@@ -76,6 +77,8 @@ class Sources:
         self._texts: dict[str, Text | None] = {}
         for path, text in self.overlay.items():
             self._texts[path] = Text(path, path, text)
+        for path, text in (edits or {}).items():
+            self._texts[path] = Text(path, f"{self._label}/{path}", text)
         for patch in patches:
             self._apply(patch)
 

@@ -57,6 +57,7 @@ LAYERS: dict[str, set[str]] = {
     "litmus": {"ir", "frontend", "source", "scenario", "exploration", "reduce"},
     "checking": {"litmus", "machine", "search", "native", "exploration", "source"},
     "coverage": {"frontend", "ir", "source"},
+    "mutation": {"checking", "frontend", "layout", "link", "litmus", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
     "cli": {"*"},
     "__main__": {"cli"},

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -43,12 +43,17 @@ def read(path: Path) -> Test:
 
 
 def build(
-    test: Test, arch: str, model: Path | None = None, patches: Sequence[Path] = (), reductions: bool = True
+    test: Test,
+    arch: str,
+    model: Path | None = None,
+    patches: Sequence[Path] = (),
+    reductions: bool = True,
+    edits: Mapping[str, str] | None = None,
 ) -> Built:
     """Compile a test with a model.  Raises LitmusError, SourceError and what the front end raises."""
-    generated = generate(test, Api(Sources(arch, model, patches=patches)))
+    generated = generate(test, Api(Sources(arch, model, patches=patches, edits=edits)))
     path = f"{MODULE}.py"
-    sources = Sources(arch, model, overlay={path: generated.text}, patches=patches)
+    sources = Sources(arch, model, overlay={path: generated.text}, patches=patches, edits=edits)
     threads = _threads(test, arch)
     compiled = frontend.compile_model(sources, [*(root for _, root, _ in threads), "setup", "final"])
     _check_names(test, compiled)
