@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A file system on a disk: what it does when a page is written back.
+"""A file system on a disk: what it does when a page is written back.  One in memory, shmem, never does.
 
 It uses the page cache as most do: ->fault is filemap_fault, ->page_mkwrite is filemap_page_mkwrite.
 """
 
 from hw.memory import Disk, Frame, Value
-from linux.fs import address_space
+from linux.fs import address_space, mapping_can_writeback
 from linux.mm import folio_pfn, folio_put
 from linux.pagemap import folio_lock, folio_start_writeback
 from linux.types import pgoff_t
@@ -17,6 +17,7 @@ from ptelab.lang import at, index_of
 
 def write_folio(mapping: address_space, index: pgoff_t) -> None:
     """Write one page of a file back if it is dirty, and wait until it is on disk, as the flusher and fsync do."""
+    assert mapping_can_writeback(mapping)
     folio = filemap_get_entry(mapping, index)
     if folio is None:
         return

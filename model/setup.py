@@ -30,6 +30,7 @@ from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc,
 from linux.sched import task_struct
 from linux.types import pgoff_t
 from mm.mmap import vma_set_page_prot
+from mm.vma import vma_wants_writenotify
 from stubs.memory import Buddy
 
 from ptelab.lang import at, index_of, nr, pool, u4
@@ -61,9 +62,10 @@ def setup_task(thread: u4, cpu: CpuNr, mm: mm_struct | None) -> None:
         at(task_struct, thread).mm = mm
 
 
-def setup_file(mapping: address_space, stable_writes: bool) -> None:
-    """A file.  `stable_writes`: its pages must not change while they are written back."""
+def setup_file(mapping: address_space, stable_writes: bool, shmem: bool) -> None:
+    """A file.  `stable_writes`: its pages must not change while they are written back.  `shmem`: they never are."""
     mapping.AS_STABLE_WRITES = stable_writes
+    mapping.shmem = shmem
 
 
 def setup_file_page(mapping: address_space, pgoff: pgoff_t, folio: Folio, value: Value) -> None:
@@ -139,7 +141,7 @@ def setup_table(mm: mm_struct, addr: Addr) -> u4:
 def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: bool) -> None:
     """Map what the VMA's file has for an address.
 
-    A writable or dirty entry leaves the folio dirty, as the fault that made it did.
+    A dirty entry leaves the folio dirty, as the fault that made it did, and so does a writable one that took a fault.
     """
     mapping = vma.vm_file
     assert mapping is not None
@@ -147,7 +149,7 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
     assert folio is not None
     setup_entry(vma, addr, folio, write, dirty, young)
     vma.vm_mm.rss_stat[MM_FILEPAGES] += 1
-    if write or dirty:
+    if dirty or write and vma_wants_writenotify(vma):
         folio.PG_dirty = True
 
 

@@ -117,6 +117,8 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
     for name in test.mms:
         call("setup_mm", mm(name))
     for file in test.files.values():
+        if file.shmem:
+            call("setup_file", element("address_space", file.number), False, True)
         for index, value in enumerate(file.values):
             folio = element("Folio", file.first_folio + index)
             call("setup_file_page", element("address_space", file.number), index, folio, value)

@@ -86,5 +86,13 @@ def modelled() -> tuple[str, ...]:
 
 
 def covers(words: Iterable[str], profile: str) -> bool:
-    """Whether a list of profiles means this one: it is named, or its architecture is."""
-    return any(word in (profile, base(profile)) for word in words)
+    """Whether a list of profiles means this one: it is named, or its architecture is.
+
+    `arm64` is all profiles of arm64, and `arm64+` is the one without features.
+    """
+    return any(word in (profile, base(profile), f"{profile}+") for word in words)
+
+
+def is_word(word: str) -> bool:
+    """Whether a word can stand in a list of profiles."""
+    return word in PROFILES or (word.endswith("+") and base(word) in PROFILES)

@@ -28,6 +28,7 @@ class File:
     name: str
     values: tuple[int, ...]  # one datum a page
     first_folio: int
+    shmem: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,8 @@ class Test:
 
     def on(self, profile: str) -> Test:
         """The test as it is meant on one profile."""
-        expected = self.exceptions.get(profile, self.exceptions.get(profiles.base(profile), self.expected))
+        words = (f"{profile}+", profile, profiles.base(profile))
+        expected = next((self.exceptions[w] for w in words if w in self.exceptions), self.expected)
         reach = tuple(r for r in self.reach if not r[2] or profiles.covers(r[2], profile))
         return replace(self, expected=expected, exceptions={}, reach=reach)
 
@@ -206,7 +208,7 @@ def _marked(test: Test, pos: Pos, text: str) -> Iterable[tuple[str, tuple[str, .
 def _profiles(test: Test, pos: Pos, text: str) -> tuple[str, ...]:
     words = tuple(_words(text))
     for word in words:
-        if word not in profiles.PROFILES:
+        if not profiles.is_word(word):
             raise test.error(pos, f"unknown architecture '{word}'", known(profiles.PROFILES))
     return words
 
@@ -265,7 +267,7 @@ class _Init:
         match item.type:
             case "mm_struct":
                 self._mm(item)
-            case "file" | "address_space":
+            case "file" | "address_space" | "shmem":
                 self._file(item)
             case "vma" | "vm_area_struct":
                 self._vma(item)
@@ -275,7 +277,9 @@ class _Init:
                     raise test.error(item.pos, "a page is one number", f"page {item.name}=1")
                 test.pages[item.name] = Page(len(test.pages), item.name, value)
             case _:
-                raise test.error(item.pos, f"unknown type '{item.type}'", known(("mm_struct", "file", "page", "vma")))
+                raise test.error(
+                    item.pos, f"unknown type '{item.type}'", known(("mm_struct", "file", "shmem", "page", "vma"))
+                )
 
     def _mm(self, item: syntax.Declare) -> None:
         test = self.test
@@ -297,7 +301,7 @@ class _Init:
             raise self.test.error(item.pos, "a file is one number a page", f"file {item.name}={{1,0}}")
         first = sum(len(f.values) for f in self.test.files.values())
         numbers = cast("tuple[int, ...]", values)
-        self.test.files[item.name] = File(len(self.test.files), item.name, numbers, first)
+        self.test.files[item.name] = File(len(self.test.files), item.name, numbers, first, item.type == "shmem")
 
     def _vma(self, item: syntax.Declare) -> None:
         test = self.test

@@ -47,6 +47,7 @@ from asm.tlb import (
     tlb_start_vma,
 )  # fmt: skip
 from linux.errno import ENOMEM
+from linux.fs import mapping_can_writeback
 from linux.mm import (
     VM_SHARED,
     VM_WRITE,
@@ -91,7 +92,7 @@ from linux.page_flags import (
     folio_test_anon,
     folio_test_dirty,
 )  # fmt: skip
-from linux.pagemap import folio_trylock, linear_page_index
+from linux.pagemap import folio_lock, folio_trylock, linear_page_index
 from linux.pgtable import (
     get_and_clear_full_ptes,
     is_zero_pfn,
@@ -557,6 +558,15 @@ def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr) -> Non
     tlb_finish_mmu(tlb)
 
 
+def vma_has_page_mkwrite(vma: vm_area_struct) -> bool:
+    """Whether the file system wants to know before a page becomes writable.
+
+    Differs: Linux has it in vm_ops, as a pointer that may be NULL.
+    """
+    assert vma.vm_file is not None
+    return mapping_can_writeback(vma.vm_file)
+
+
 def do_page_mkwrite(vmf: vm_fault, folio: Folio) -> vm_fault_t:
     """Ask the file system to let a page become writable; it returns the folio locked.
 
@@ -620,19 +630,23 @@ def finish_mkwrite_fault(vmf: vm_fault, folio: Folio) -> vm_fault_t:
 def wp_page_shared(vmf: vm_fault, folio: Folio) -> vm_fault_t:
     """Let a store to a read-only entry of a shared mapping through.
 
-    Context: PTL held; it is dropped.  Left out: file systems without ->page_mkwrite.
+    Context: PTL held; it is dropped.
     """
     folio_get(folio)
-    pte_unmap_unlock(vmf.pte, vmf.ptl)
-    tmp = do_page_mkwrite(vmf, folio)
-    if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
-        folio_put(folio)
-        return tmp
-    tmp = finish_mkwrite_fault(vmf, folio)
-    if tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
-        folio_unlock(folio)
-        folio_put(folio)
-        return tmp
+    if vma_has_page_mkwrite(vmf.vma):
+        pte_unmap_unlock(vmf.pte, vmf.ptl)
+        tmp = do_page_mkwrite(vmf, folio)
+        if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+            folio_put(folio)
+            return tmp
+        tmp = finish_mkwrite_fault(vmf, folio)
+        if tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+            folio_unlock(folio)
+            folio_put(folio)
+            return tmp
+    else:
+        wp_page_reuse(vmf, folio)
+        folio_lock(folio)
     ret = fault_dirty_shared_page(vmf)
     folio_put(folio)
     return ret
@@ -910,20 +924,18 @@ def do_cow_fault(vmf: vm_fault) -> vm_fault_t:
 
 
 def do_shared_fault(vmf: vm_fault) -> vm_fault_t:
-    """Map a page for a store to a shared mapping.
-
-    Left out: file systems without ->page_mkwrite.
-    """
+    """Map a page for a store to a shared mapping."""
     ret = __do_fault(vmf)
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         return ret
     folio = vmf.page
     assert folio is not None
-    folio_unlock(folio)
-    tmp = do_page_mkwrite(vmf, folio)
-    if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
-        folio_put(folio)
-        return tmp
+    if vma_has_page_mkwrite(vmf.vma):
+        folio_unlock(folio)
+        tmp = do_page_mkwrite(vmf, folio)
+        if tmp == 0 or tmp & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+            folio_put(folio)
+            return tmp
     ret |= finish_fault(vmf)
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         folio_unlock(folio)

@@ -8,7 +8,7 @@ from asm.current import get_current
 from asm.page import TASK_SIZE
 from asm.tlb import mmu_gather
 from linux.errno import EINVAL, ENOMEM
-from linux.fs import address_space, i_mmap_lock_write, i_mmap_unlock_write
+from linux.fs import address_space, i_mmap_lock_write, i_mmap_unlock_write, mapping_can_writeback
 from linux.mm import VM_SHARED, VM_WRITE, vma_interval_tree_remove
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import (
@@ -258,9 +258,9 @@ def vma_is_shared_writable(vma: vm_area_struct) -> bool:
 def vma_wants_writenotify(vma: vm_area_struct) -> bool:
     """Whether the first store to each page has to fault.
 
-    Differs: every file system here has ->page_mkwrite.
+    Differs: what has ->page_mkwrite is what can write back.
     """
-    return vma_is_shared_writable(vma) and vma.vm_file is not None
+    return vma_is_shared_writable(vma) and vma.vm_file is not None and mapping_can_writeback(vma.vm_file)
 
 
 def vma_wants_manual_pte_write_upgrade(vma: vm_area_struct) -> bool:

@@ -12,13 +12,23 @@ class address_space:
     """The page cache of one file, and who maps it.
 
     Differs: the xarray is an array by offset; the interval tree is the set of VMAs in it, a bit per VMA.
-    Differs: the flag AS_STABLE_WRITES is a member.  Left out: the inode, tags, everything about sizes.
+    Differs: the flag AS_STABLE_WRITES is a member, and so is whether the file system is shmem, whose a_ops and vm_ops
+    lack what is about writeback.  Left out: the inode, tags, everything about sizes.
     """
 
     i_pages: Array[Folio | None] = array(FILE_PAGES)
     i_mmap_rwsem: rw_semaphore
     i_mmap: u8
     AS_STABLE_WRITES: bool
+    shmem: bool
+
+
+def mapping_can_writeback(mapping: address_space) -> bool:
+    """Whether pages of the file are written to a disk.
+
+    Differs: Linux has it in include/linux/backing-dev.h.
+    """
+    return not mapping.shmem
 
 
 def i_mmap_lock_write(mapping: address_space) -> None:
