@@ -44,6 +44,7 @@ def setup_mm(mm: mm_struct) -> None:
 
 def setup_cpu(cpu: CpuNr, mm: mm_struct) -> None:
     """Let a CPU have an mm loaded.  A CPU that only kernel threads run on has none."""
+    mm.mm_users += 1
     boot_cpu(cpu, mm)
     mm.cpu_bitmap = mm.cpu_bitmap | (1 << cpu)
 

@@ -6,6 +6,7 @@ from cpu import load, store
 from entry import fault_entry
 from fs import write_folio
 from hw.memory import Addr, Frame, Value
+from kernel.exit import exit_mm
 from kernel.sched.core import context_switch
 from linux.errno import EFAULT
 from linux.fs import address_space
@@ -50,6 +51,12 @@ def madvise(addr: Addr, len: Addr, advice: u3) -> Errno:
     """madvise(2).  The thread starts here, not within the kernel."""
     choose(1)
     return sys_madvise(addr, len, advice)
+
+
+def exit() -> None:
+    """exit(2): the thread ends; all that is mapped goes with the last one of a process."""
+    choose(1)
+    exit_mm()
 
 
 def switch_to(next: mm_struct) -> None:

@@ -163,6 +163,7 @@ def test_the_model_imports_as_linux_includes(path: Path) -> None:
                 "asm",
                 "asm_generic",
                 "mm",
+                "kernel",
                 "arch",
                 "hw",
                 "ptelab",

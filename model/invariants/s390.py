@@ -26,20 +26,21 @@ from ptelab.lang import (
     reach,
     this_thread,
     u3,
-    u8,
 )  # fmt: skip
 
 
 @ghost
 def attached_elsewhere(slot: pte_p) -> bool:
-    """Whether another CPU is attached to the mm that an entry belongs to."""
+    """Whether another CPU is attached to the mm that an entry belongs to, and the mm has users still.
+
+    exit_mmap empties entries by plain stores although CPUs that have gone idle may still have the ASCE loaded.
+    """
     for upper in pool(pmd_p):
         if pmd_present(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
-            top: u8 = index_of(upper) // PTRS_PER_PMD * PTRS_PER_PMD
+            mm = at(mm_struct, index_of(upper) // PTRS_PER_PMD)
             for cpu in range(NR_CPUS):
-                asce = at(Core, cpu).asce
-                if cpu != cpu_id() and asce is not None and index_of(asce) == top and per_cpu(Cpu, cpu).attached:
-                    return True
+                if cpu != cpu_id() and at(Core, cpu).asce == mm.pgd and per_cpu(Cpu, cpu).attached:
+                    return mm.mm_users != 0
     return False
 
 

@@ -16,7 +16,7 @@ from mm.memory import (
     wp_page_shared,
 )  # fmt: skip
 from mm.mmap_lock import lock_mm_and_find_vma
-from mm.mmu_gather import tlb_flush_rmaps, tlb_remove_table
+from mm.mmu_gather import tlb_flush_rmaps, tlb_gather_mmu_fullmm, tlb_remove_table
 from mm.page_writeback import folio_wait_writeback
 from mm.rmap import folio_add_file_rmap_ptes, folio_mkclean, folio_remove_rmap_ptes
 
@@ -149,3 +149,9 @@ def sometimes_second_mapper(folio: Folio) -> None:
     """A folio that is mapped is mapped once more."""
     if folio._mapcount > 1:
         reach("second_mapper")
+
+
+@on_entry(tlb_gather_mmu_fullmm)
+def sometimes_full_mm(tlb: mmu_gather) -> None:
+    """The last user of an mm is gone, and everything goes."""
+    reach("full_mm_gather")

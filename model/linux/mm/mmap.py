@@ -3,18 +3,36 @@
 
 from asm.page import TASK_SIZE
 from asm.pgtable import vm_get_page_prot
+from asm.tlb import mmu_gather
 from asm.tlbflush import flush_tlb_mm
 from linux.errno import ENOMEM
 from linux.fs import i_mmap_lock_write, i_mmap_unlock_write
 from linux.mm import VM_SHARED, vma_interval_tree_insert
 from linux.mm_types import mm_struct, vm_area_struct
-from linux.mmap_lock import mmap_assert_locked, mmap_write_lock, mmap_write_unlock, vma_start_write
+from linux.mmap_lock import (
+    mmap_assert_locked,
+    mmap_assert_write_locked,
+    mmap_read_lock,
+    mmap_read_unlock,
+    mmap_write_lock,
+    mmap_write_unlock,
+    vma_start_write,
+)  # fmt: skip
 from linux.types import Addr, Errno
-from mm.memory import copy_page_range
-from mm.vma import __vm_munmap, vma_find, vma_wants_writenotify
+from mm.memory import copy_page_range, free_pgtables, unmap_vmas
+from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu_fullmm
+from mm.vma import (
+    __vm_munmap,
+    remove_vma,
+    unmap_all_init,
+    unmap_desc,
+    vma_find,
+    vma_iter_clear_gfp,
+    vma_wants_writenotify,
+)  # fmt: skip
 from stubs.memory import alloc_vma
 
-from ptelab.lang import WRITE_ONCE
+from ptelab.lang import WRITE_ONCE, new
 
 
 def vma_set_page_prot(vma: vm_area_struct) -> None:
@@ -42,6 +60,40 @@ def vm_munmap(start: Addr, len: Addr) -> Errno:
 def sys_munmap(addr: Addr, len: Addr) -> Errno:
     """The system call."""
     return __vm_munmap(addr, len, True)
+
+
+def tear_down_vmas(mm: mm_struct, unmap: unmap_desc) -> None:
+    """Free the VMAs of an mm.
+
+    Context: mmap_lock held for writing.
+    """
+    mmap_assert_write_locked(mm)
+    for i in range(unmap.vma_count):
+        remove_vma(unmap.mas[i])
+
+
+def exit_mmap(mm: mm_struct) -> None:
+    """Take everything from an mm that has no users any more.  CPUs may still have it loaded.
+
+    Left out: MMU notifiers, MMF_OOM_SKIP, statistics.
+    """
+    mmap_read_lock(mm)
+    if vma_find(mm, 0, TASK_SIZE) is None:
+        mmap_read_unlock(mm)
+        mmap_write_lock(mm)
+    else:
+        unmap = new(unmap_desc)
+        tlb = new(mmu_gather)
+        unmap_all_init(unmap, mm)
+        tlb_gather_mmu_fullmm(tlb, mm)
+        unmap_vmas(tlb, unmap)
+        mmap_read_unlock(mm)
+        mmap_write_lock(mm)
+        free_pgtables(tlb, unmap)
+        tlb_finish_mmu(tlb)
+        tear_down_vmas(mm, unmap)
+    vma_iter_clear_gfp(mm, 0, TASK_SIZE)
+    mmap_write_unlock(mm)
 
 
 def dup_mmap(mm: mm_struct, oldmm: mm_struct) -> Errno:
@@ -84,15 +136,15 @@ def vm_area_dup(orig: vm_area_struct) -> vm_area_struct | None:
 
     Differs: Linux has it in mm/vma_init.c.
     """
-    new = alloc_vma()
-    if new is not None:
-        new.vm_start = orig.vm_start
-        new.vm_end = orig.vm_end
-        new.vm_page_prot = orig.vm_page_prot
-        new.vm_flags = orig.vm_flags
-        new.vm_pgoff = orig.vm_pgoff
-        new.vm_file = orig.vm_file
-    return new
+    vma = alloc_vma()
+    if vma is not None:
+        vma.vm_start = orig.vm_start
+        vma.vm_end = orig.vm_end
+        vma.vm_page_prot = orig.vm_page_prot
+        vma.vm_flags = orig.vm_flags
+        vma.vm_pgoff = orig.vm_pgoff
+        vma.vm_file = orig.vm_file
+    return vma
 
 
 def vma_iter_store(mm: mm_struct, vma: vm_area_struct) -> None:

@@ -190,6 +190,11 @@ def tlb_gather_mmu(tlb: mmu_gather, mm: mm_struct) -> None:
     __tlb_gather_mmu(tlb, mm, False)
 
 
+def tlb_gather_mmu_fullmm(tlb: mmu_gather, mm: mm_struct) -> None:
+    """Start a gather for all of an mm, which has no users any more."""
+    __tlb_gather_mmu(tlb, mm, True)
+
+
 def tlb_finish_mmu(tlb: mmu_gather) -> None:
     """Flush, free, and end the gather; flush everything if somebody else's flush of the same mm is still to come."""
     if mm_tlb_flush_nested(tlb.mm):

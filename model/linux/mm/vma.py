@@ -86,6 +86,27 @@ def remove_vma(vma: vm_area_struct) -> None:
     """
 
 
+def unmap_all_init(unmap: unmap_desc, mm: mm_struct) -> None:
+    """Describe all that an mm has mapped.
+
+    Context: mmap_lock held.  Differs: Linux has it in mm/vma.h.
+    """
+    unmap.pg_start = FIRST_USER_ADDRESS
+    unmap.pg_end = USER_PGTABLES_CEILING
+    unmap.vma_start = 0
+    unmap.vma_end = TASK_SIZE
+    unmap.vma_count = 0
+    addr: Addr = 0
+    while addr < TASK_SIZE:
+        vma = mm.mm_mt[addr]
+        if vma is None:
+            addr += 1
+        else:
+            unmap.mas[unmap.vma_count] = vma
+            unmap.vma_count += 1
+            addr = vma.vm_end
+
+
 def unmap_region(unmap: unmap_desc) -> None:
     """Zap the entries of detached VMAs, take them out of the rmap, free their page tables, flush."""
     tlb = new(mmu_gather)

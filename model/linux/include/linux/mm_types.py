@@ -121,6 +121,7 @@ class mm_struct:
 
     mm_mt: Array[vm_area_struct | None] = array(TASK_SIZE)
     pgd: pmd_p
+    mm_users: atomic_t
     page_table_lock: spinlock_t
     mmap_lock: rw_semaphore
     rss_stat: Array[atomic_t] = array(NR_MM_COUNTERS)

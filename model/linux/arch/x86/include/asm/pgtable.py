@@ -147,10 +147,11 @@ def ptep_get_and_clear(mm: mm_struct, addr: Addr, ptep: pte_p) -> pte_t:
 
 
 def ptep_get_and_clear_full(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> pte_t:
-    """Empty an entry and return what it was.
-
-    Left out: the plain read and write when the whole mm is torn down, which nothing here does.
-    """
+    """Empty an entry and return what it was; by a plain read and write when the whole mm is torn down."""
+    if full:
+        res = ptep.pte
+        set_pte(ptep, pte_t())
+        return res
     return ptep_get_and_clear(mm, addr, ptep)
 
 
