@@ -17,6 +17,7 @@ from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
 from mm.mmap import dup_mmap, sys_munmap
 from mm.mprotect import sys_mprotect
+from mm.mremap import sys_mremap
 
 from ptelab.lang import at, choose, index_of, struct, thread_id, u3, u4, wait_until
 
@@ -162,6 +163,12 @@ def mprotect(addr: Addr, len: Addr, prot: u3) -> Errno:
     """mprotect(2).  The thread starts here, not within the kernel."""
     choose(1)
     return sys_mprotect(addr, len, prot)
+
+
+def mremap(addr: Addr, len: Addr, size: Addr, flags: u3, new_addr: Addr) -> Errno:
+    """mremap(2).  The thread starts here, not within the kernel."""
+    choose(1)
+    return sys_mremap(addr, len, size, flags, new_addr)
 
 
 def writeback(mapping: address_space, index: pgoff_t) -> None:

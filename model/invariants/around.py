@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What mprotect and its like take and give, and the situations that their tests go through.
 
-Flags: stale_rights.
+Flags: stale_rights, accounting.
 """
 
-from asm.pgtable import pte_dirty, pte_write
+from asm.pgtable import pte_dirty, pte_present, pte_write
 from asm.pgtable_types import pte_t
 from entry import mm_of_cpu, tlb_holds
 from hw.memory import NR_CPUS, NR_PAGES, Addr
-from invariants.rights import marks_of
+from invariants.observe import entry_of
+from invariants.rights import marks_of, rights_called_back, rights_gone
 from linux.mm import VM_WRITE
 from linux.types import Errno
 from mm.mprotect import prot_commit_flush_ptes
-from user import mprotect
+from mm.mremap import move_locked_ptes, move_normal_pmd
+from user import mprotect, mremap
 
-from ptelab.lang import cpu_id, ghost, on_entry, on_return, reach, u3
+from ptelab.lang import cpu_id, flag, ghost, on_entry, on_return, reach, u3
 
 
 @ghost
@@ -47,3 +49,38 @@ def sometimes_protection_changes(oldpte: pte_t, ptent: pte_t, set_write: bool) -
             reach("mprotect_of_dirty_pte")
     if set_write:
         reach("mprotect_gives_write")
+
+
+@on_entry(mremap)
+def mremap_begins(addr: Addr, len: Addr, new_addr: Addr) -> None:
+    """mremap takes all rights to the old addresses, and to what was mapped at the new ones."""
+    rights_called_back(addr, len)
+    rights_called_back(new_addr, len)
+
+
+@on_return(mremap)
+def always_gone_after_mremap(addr: Addr, len: Addr, new_addr: Addr, result: Errno) -> None:
+    """After mremap nothing is mapped at the old addresses, and nothing in a TLB gives access to them.
+
+    Nothing can be mapped there again, as a test moves nothing back.
+    """
+    mm = mm_of_cpu(cpu_id())
+    rights_gone(addr, len, result == 0, True)
+    rights_gone(new_addr, len, result == 0, False)
+    if result == 0 and mm is not None:
+        for a in range(NR_PAGES):
+            if addr <= a < addr + len and pte_present(entry_of(mm, a)):
+                flag("accounting", addr=a, mapped_after_mremap=True)
+
+
+@on_entry(move_locked_ptes)
+def sometimes_moves_entries() -> None:
+    """mremap moves entries one by one."""
+    reach("mremap_moves_entries")
+
+
+@on_return(move_normal_pmd)
+def sometimes_moves_table(result: bool) -> None:
+    """mremap moves a PTE table as a whole."""
+    if result:
+        reach("mremap_moves_table")

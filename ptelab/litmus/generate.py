@@ -126,7 +126,7 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
         call("setup_page", element("Folio", test.file_pages + p.number), p.value)
     if test.has_private:
         call("setup_zero_page")
-    for vma in test.vmas.values():
+    for vma in (v for v in test.vmas.values() if not v.hole):
         flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), "VM_SHARED" if vma.shared else "VM_MAYWRITE"]
         used.update(flags)
         mapping = element("address_space", test.files[vma.file].number) if vma.file else "None"

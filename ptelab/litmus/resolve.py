@@ -18,7 +18,7 @@ KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
 _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
 _PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive")
-_FLAGS = {"shared": True, "private": False}
+_FLAGS = {"shared": True, "private": False, "hole": True}
 _PROT = {"r": False, "rw": True}
 
 
@@ -51,6 +51,7 @@ class Vma:
     start: int  # page number in its mm
     write: bool
     shared: bool = True
+    hole: bool = False  # only addresses, where nothing is mapped yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,13 +342,14 @@ class _Init:
         parents = [m for m in test.mms if m not in test.children]
         mm = word("mm", parents, parents[0] if len(parents) == 1 else "")
         shared = _FLAGS[word("flags", _FLAGS, "shared" if "file" in given else "private")]
-        file = word("file", test.files, "") if "file" in given or shared else ""
+        hole = "flags" in given and given["flags"].value == "hole"
+        file = word("file", test.files, "") if ("file" in given or shared) and not hole else ""
         pages = number("pages", 1)
         pgoff = number("pgoff", 0)
         last = max((v.start + v.pages for v in test.vmas.values() if v.mm == mm), default=0)
         vma = Vma(
             len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")],
-            shared,
+            shared, hole,
         )  # fmt: skip
         if not file:
             vma = replace(vma, pgoff=vma.start)

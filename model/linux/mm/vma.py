@@ -9,7 +9,7 @@ from asm.page import TASK_SIZE
 from asm.tlb import mmu_gather
 from linux.errno import EINVAL, ENOMEM
 from linux.fs import address_space, i_mmap_lock_write, i_mmap_unlock_write, mapping_can_writeback
-from linux.mm import VM_SHARED, VM_WRITE, vma_interval_tree_remove
+from linux.mm import VM_SHARED, VM_WRITE, vma_interval_tree_insert, vma_interval_tree_remove
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import (
     mmap_read_unlock,
@@ -18,11 +18,12 @@ from linux.mmap_lock import (
     mmap_write_unlock,
     vma_start_write,
 )  # fmt: skip
-from linux.types import Addr, Errno
+from linux.types import Addr, Errno, pgoff_t
 from mm.memory import free_pgtables, unmap_vmas
+from mm.mmap import vm_area_dup, vma_iter_store
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
 
-from ptelab.lang import Array, array, new, onstack, u4
+from ptelab.lang import Array, array, index_of, new, onstack, u4
 
 FIRST_USER_ADDRESS = 0
 USER_PGTABLES_CEILING = 0
@@ -282,6 +283,35 @@ def vma_wants_writenotify(vma: vm_area_struct) -> bool:
     Differs: what has ->page_mkwrite is what can write back.
     """
     return vma_is_shared_writable(vma) and vma.vm_file is not None and mapping_can_writeback(vma.vm_file)
+
+
+def vma_link(mm: mm_struct, vma: vm_area_struct) -> None:
+    """Make a VMA known by its addresses, and in its file's rmap."""
+    vma_start_write(vma)
+    vma_iter_store(mm, vma)
+    mapping = vma.vm_file
+    if mapping is not None:
+        i_mmap_lock_write(mapping)
+        vma_interval_tree_insert(vma, mapping)
+        i_mmap_unlock_write(mapping)
+
+
+def copy_vma(vma: vm_area_struct, addr: Addr, len: Addr, pgoff: pgoff_t) -> tuple[vm_area_struct | None, bool]:
+    """Make a VMA like another elsewhere; and whether who moves entries to it has to take the rmap's locks.
+
+    It need not if the new VMA comes after the old one in the rmap, so that a walk that misses an entry at the old
+    address finds it at the new one.  Differs: the rmap's order is that of the VMAs' numbers, and a VMA with a lower
+    number stands for what Linux gets when it merges the copy with a neighbour.  Left out: merging itself; anon_vma.
+    """
+    new_vma = vm_area_dup(vma)
+    if new_vma is None:
+        return None, False
+    new_vma.vm_start = addr
+    new_vma.vm_end = addr + len
+    new_vma.vm_pgoff = pgoff
+    new_vma.vm_mm = vma.vm_mm
+    vma_link(vma.vm_mm, new_vma)
+    return new_vma, index_of(new_vma) < index_of(vma)
 
 
 def vma_wants_manual_pte_write_upgrade(vma: vm_area_struct) -> bool:
