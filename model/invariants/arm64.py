@@ -4,11 +4,11 @@
 from asm.pgtable import flush_tlb_fix_spurious_fault, pte_hw_dirty, ptep_set_access_flags
 from asm.pgtable_types import pte_p, pte_t
 from asm.tlb import mmu_gather, tlb_end_vma, tlb_flush
-from cpu import FSC_ACCESS, FSC_TYPE, Interconnect, dsb_ish, invalidate, page_fault, set_flags
+from cpu import FSC_ACCESS, FSC_TYPE, Broadcasts, dsb_ish, invalidate, page_fault, set_flags
 from entry import tlb_holds
 from hw.memory import NR_CPUS, Addr
 
-from ptelab.lang import at, cpu_id, on_entry, on_return, reach, u3
+from ptelab.lang import at, cpu_id, index_of, on_entry, on_return, reach, u3
 
 
 @on_return(page_fault)
@@ -35,23 +35,21 @@ def sometimes_update_beside_hardware(ptep: pte_p, entry: pte_t) -> None:
 
 
 @on_entry(invalidate)
-def sometimes_tlbi_done(requests: Interconnect) -> None:
+def sometimes_tlbi_done(requests: Broadcasts) -> None:
     """A CPU does what the CPU itself or another one has asked of it."""
-    for issuer in range(NR_CPUS):
-        if requests == at(Interconnect, issuer * NR_CPUS + cpu_id()) and issuer != cpu_id():
-            reach("tlbi_from_elsewhere")
+    if index_of(requests) != cpu_id():
+        reach("tlbi_from_elsewhere")
 
 
 @on_entry(dsb_ish)
 def sometimes_dsb_waits() -> None:
     """A DSB has something to wait for, or finds that another CPU's invalidations are under way, which it leaves."""
     for issuer in range(NR_CPUS):
-        for target in range(NR_CPUS):
-            if at(Interconnect, issuer * NR_CPUS + target).pending != 0:
-                if issuer == cpu_id():
-                    reach("dsb_waits")
-                else:
-                    reach("dsb_beside_tlbi_of_another")
+        if at(Broadcasts, issuer).pending != 0:
+            if issuer == cpu_id():
+                reach("dsb_waits")
+            else:
+                reach("dsb_beside_tlbi_of_another")
 
 
 @on_entry(tlb_end_vma)

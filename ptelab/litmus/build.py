@@ -205,6 +205,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "task_struct": params["NR_THREADS"],
         "call_single_queue": params["NR_CPUS"],
         "Core": params["NR_CPUS"],
+        "Broadcasts": params["NR_CPUS"],
         "Interconnect": params["NR_CPUS"] ** 2,
         "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
         "LitmusColumns": 1,

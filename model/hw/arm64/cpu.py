@@ -16,6 +16,8 @@ H7 A TLBI is broadcast and interrupts nobody.  It is pending for each CPU until 
 all that its own CPU has issued are done, so that no access with an old translation is under way.
 
 HAFDBS is the level of CPU 0 and HAFDBS_OTHERS that of all others: 0 neither, 1 access flag, 2 dirty state too.
+Differs: at the CPU that issues it a TLBI is done at once; user code that follows without a DSB could still use what it
+drops, were it not for the DSB of a context switch.
 Differs: two levels of tables; a fill replaces what the TLB holds for the address, and an entry goes when an access
 finds it evicted.  Differs: an ASID is the mm's top table.  Left out: contiguous, global and block entries, and with the
 last what is unpredictable without break-before-make.
@@ -29,6 +31,7 @@ from ptelab.lang import (
     Array,
     array,
     at,
+    atomic_fetch_andnot,
     atomic_or,
     choose,
     cpu_id,
@@ -41,7 +44,6 @@ from ptelab.lang import (
     u3,
     upto,
     wait_until,
-    xchg,
 )  # fmt: skip
 
 PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
@@ -113,17 +115,19 @@ class Core:
     ttbr0: pmd_p | None
 
 
-Scope: TypeAlias = Annotated[int, upto(255)]
+Scope: TypeAlias = Annotated[int, upto(63)]
+Requests: TypeAlias = Annotated[int, upto(16777215)]
 
 
 @struct
-class Interconnect:
-    """The invalidations that one CPU has asked of another, at issuer · NR_CPUS + target, and that are not done yet.
+class Broadcasts:
+    """The invalidations that one CPU has asked for and that are not done yet.
 
-    Bit i: the TLB entry of page i.  Bit NR_PAGES + i: entry i of the walk cache.
+    A CPU has NR_PAGES + PTRS_PER_PMD bits, from CPU 0 on.  Bit i: the TLB entry of page i.  Bit NR_PAGES + i: entry i
+    of the walk cache.
     """
 
-    pending: Scope
+    pending: Requests
 
 
 def hafdbs() -> u3:
@@ -259,48 +263,57 @@ def tlbi(scope: Scope) -> None:
 
 
 def tlbi_is(pgd: pmd_p, scope: Scope) -> None:
-    """TLBI …IS: ask every CPU with this address space, this one included, to invalidate; do not wait."""
+    """TLBI …IS: invalidate here, and ask every other CPU with this address space to; do not wait."""
+    requests: Requests = 0
     for cpu in range(NR_CPUS):
-        if at(Core, cpu).ttbr0 == pgd:
-            atomic_or(scope, at(Interconnect, cpu_id() * NR_CPUS + cpu).pending)
+        if cpu != cpu_id() and at(Core, cpu).ttbr0 == pgd:
+            requests |= scope << (cpu * (NR_PAGES + PTRS_PER_PMD))
+    atomic_or(requests, at(Broadcasts, cpu_id()).pending)
+    if at(Core, cpu_id()).ttbr0 == pgd:
+        tlbi(scope)
 
 
 def dsb_ish() -> None:
     """DSB ISH: wait until every invalidation that this CPU has issued is done."""
-    for cpu in range(NR_CPUS):
-        wait_until(at(Interconnect, cpu_id() * NR_CPUS + cpu).pending == 0)
+    wait_until(at(Broadcasts, cpu_id()).pending == 0)
 
 
-def interconnect(requests: Interconnect) -> None:
+def interconnect(requests: Broadcasts) -> None:
     """Do what one CPU has asked of this one, at any time, for ever."""
     while True:
-        wait_until(requests.pending != 0)
+        wait_until(requests.pending & own_requests() != 0)
         invalidate(requests)
 
 
-def invalidate(requests: Interconnect) -> None:
+def own_requests() -> Requests:
+    """The bits of this CPU among what another has asked for."""
+    return ((1 << (NR_PAGES + PTRS_PER_PMD)) - 1) << (cpu_id() * (NR_PAGES + PTRS_PER_PMD))
+
+
+def invalidate(requests: Broadcasts) -> None:
     """Do the invalidations that are pending now."""
-    tlbi(xchg(requests.pending, 0))
+    done = atomic_fetch_andnot(own_requests(), requests.pending) & own_requests()
+    tlbi(done >> (cpu_id() * (NR_PAGES + PTRS_PER_PMD)))
 
 
 def interconnect_0() -> None:
     """What CPU 0 asks of this one; each issuer's requests are done independently of the others'."""
-    interconnect(at(Interconnect, cpu_id()))
+    interconnect(at(Broadcasts, 0))
 
 
 def interconnect_1() -> None:
     """What CPU 1 asks of this one."""
-    interconnect(at(Interconnect, NR_CPUS + cpu_id()))
+    interconnect(at(Broadcasts, 1))
 
 
 def interconnect_2() -> None:
     """What CPU 2 asks of this one."""
-    interconnect(at(Interconnect, 2 * NR_CPUS + cpu_id()))
+    interconnect(at(Broadcasts, 2))
 
 
 def interconnect_3() -> None:
     """What CPU 3 asks of this one."""
-    interconnect(at(Interconnect, 3 * NR_CPUS + cpu_id()))
+    interconnect(at(Broadcasts, 3))
 
 
 def speculation() -> None:
