@@ -12,6 +12,7 @@ from ptelab import search
 from ptelab.exploration import Exploration
 from ptelab.litmus.build import Built, build
 from ptelab.litmus.judge import Verdict, judge
+from ptelab.litmus.observe import Observation
 from ptelab.litmus.profiles import PROFILES, base, modelled
 from ptelab.litmus.resolve import Test, known
 from ptelab.machine import Machine
@@ -39,6 +40,7 @@ class Options:
     model: Path | None = None
     patches: tuple[Path, ...] = ()
     edits: tuple[tuple[str, str], ...] = ()  # (path in the model, other text): mutants
+    watch: tuple[Observation, ...] = ()  # what outcomes show besides what the test asks for
     engine: EngineName = "native"
     reduce: bool = True
     threads: int = 1
@@ -71,7 +73,7 @@ def skipped(test: Test, arch: str) -> str:
 
 def prepare(test: Test, options: Options) -> Built:
     """The test as a scenario."""
-    return build(test, options.arch, options.model, options.patches, options.reduce, dict(options.edits))
+    return build(test, options.arch, options.model, options.patches, options.reduce, dict(options.edits), options.watch)
 
 
 def explore(built: Built, options: Options) -> Exploration:

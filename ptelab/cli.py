@@ -477,3 +477,70 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
     if any(j.verdict == campaign.LIMIT for j in judged):
         return LIMIT
     return FAILED if any(j.verdict == campaign.SURVIVED and j.id not in reasons for j in judged) else OK
+
+
+# ------------------------------------------------------------------------------------------------ diff
+
+
+@cli.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--tests", multiple=True, metavar="FILE|DIR", help="Only these tests (default: all bundled ones).")
+@click.option("--arch", default="x86_64", metavar="A", help="Profiles, separated by commas, or all.")
+@click.option(
+    "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
+)
+@click.option("--memory", type=_Size(), help="Stop a test at this size (default: 3/4 of the free memory).")
+@click.option(
+    "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop a test after so long."
+)
+@click.option("--json", "as_json", is_flag=True, help="The comparison as one JSON object.")
+def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory: int | None, time_s: float | None,
+         as_json: bool) -> int:  # fmt: skip
+    """Compare two versions of the model: behaviour, counters and cost.
+
+    A and B are patch ids or files joined by commas, a model directory, or - for the bundled model.  Exit status: 0 the
+    same on all tests, 1 different, 2 bad input, 3 a test met a limit.
+    """
+    from ptelab import diffing, lanes, trace
+    from ptelab.machine import Machine
+
+    sides = diffing.side(a), diffing.side(b)
+    found = diffing.compare(
+        *sides, [_read(path) for path in bundled.litmus_files(list(tests))], _profile_list(arch),
+        Options(threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s),
+        (lambda line: click.echo(f"comparing {line}", err=True)) if _is_terminal(sys.stderr) else lambda line: None,
+    )  # fmt: skip
+    status = FAILED if found.differences else LIMIT if found.incomplete else OK
+    if as_json:
+        click.echo(json.dumps({
+            "a": a, "b": b, "alike": found.alike, "incomplete": found.incomplete, "only_one_side": found.only_one_side,
+            "differences": [{"test": d.test.name, "arch": d.arch, "states": d.states, "words": d.words}
+                            for d in found.differences],
+            "costs": [{"what": name, "a": x, "b": y} for name, x, y in diffing.total(found.costs)],
+        }, ensure_ascii=False))  # fmt: skip
+        return status
+    for line in found.only_one_side:
+        click.echo(f"counter {line}")
+    for d in found.differences:
+        click.echo(f"{d.test.name} on {d.arch} differs ({d.states:,} states)")
+        click.echo("\n".join(f"  {words}" for words in d.words))
+    if found.differences:
+        click.echo("\nThe smallest scenario that tells them apart:")
+        smallest = found.differences[0]
+        for number in (0, 1):
+            for shown, built, what, choices in smallest.runs:
+                if shown == number:
+                    click.echo(f"\n{sides[number].name}: {what}")
+                    click.echo(lanes.render(trace.record(Machine(built.scenario), choices)))
+                    break
+    totals = diffing.total(found.costs)
+    click.echo(f"\n{'cost of one run of each test':<40} {sides[0].name[:16]:>16} {sides[1].name[:16]:>16}")
+    for name, x, y in totals:
+        click.echo(f"  {name:<38} {x:>16} {y:>16}{'' if x == y else f'  {y - x:+}'}")
+    for name in found.incomplete:
+        click.echo(f"{name}: stopped at a limit, not compared to the end")
+    count = found.alike + len(found.differences)
+    click.echo(f"same on {found.alike} tests" if not found.differences else
+               f"different on {len(found.differences)} of {count} tests")  # fmt: skip
+    return status

@@ -58,6 +58,7 @@ LAYERS: dict[str, set[str]] = {
     "checking": {"litmus", "machine", "search", "native", "exploration", "source"},
     "coverage": {"frontend", "ir", "source"},
     "mutation": {"checking", "frontend", "layout", "link", "litmus", "source"},
+    "diffing": {"bundled", "checking", "litmus", "machine", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
     "cli": {"*"},
     "__main__": {"cli"},

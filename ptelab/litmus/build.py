@@ -13,7 +13,7 @@ from ptelab.litmus import syntax
 from ptelab.litmus.columns import calls_of
 from ptelab.litmus.generate import MODULE, Generated, generate
 from ptelab.litmus.model import Api
-from ptelab.litmus.observe import atoms
+from ptelab.litmus.observe import Observation, atoms
 from ptelab.litmus.parse import parse
 from ptelab.litmus.profiles import PROFILES
 from ptelab.litmus.resolve import Test, known, resolve
@@ -49,9 +49,10 @@ def build(
     patches: Sequence[Path] = (),
     reductions: bool = True,
     edits: Mapping[str, str] | None = None,
+    watch: Sequence[Observation] = (),
 ) -> Built:
     """Compile a test with a model.  Raises LitmusError, SourceError and what the front end raises."""
-    generated = generate(test, Api(Sources(arch, model, patches=patches, edits=edits)))
+    generated = generate(test, Api(Sources(arch, model, patches=patches, edits=edits)), watch)
     path = f"{MODULE}.py"
     sources = Sources(arch, model, overlay={path: generated.text}, patches=patches, edits=edits)
     threads = _threads(test, arch)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ptelab.litmus.columns import ColumnWriter, Line
@@ -37,11 +37,14 @@ class Generated:
         return tuple(key for o in self.observations for key in o.keys())  # noqa: SIM118
 
 
-def generate(test: Test, api: Api) -> Generated:
-    """Write the module of a test for a model.  Raises LitmusError for what the model does not offer."""
+def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generated:
+    """Write the module of a test for a model.  Raises LitmusError for what the model does not offer.
+
+    `watch`: what outcomes show besides what the test looks at.
+    """
     writers = [ColumnWriter(test, api, column) for column in test.columns]
     observer = Observer(test, writers)
-    observations = tuple(observer.found.values())
+    observations = (*observer.found.values(), *(o for o in watch if o.label not in observer.found))
     # Columns are written twice: the first time tells how wide a register must be.
     for writer in writers:
         writer.write("u8")
