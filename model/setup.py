@@ -72,6 +72,8 @@ def setup_file(mapping: address_space, stable_writes: bool, shmem: bool) -> None
 def setup_file_page(mapping: address_space, pgoff: pgoff_t, folio: Folio, value: Value) -> None:
     """Put a folio into the page cache: read in, clean, and as the disk has it."""
     mapping.i_pages[pgoff] = folio
+    if mapping.i_size <= pgoff:
+        mapping.i_size = pgoff + 1
     folio.mapping = mapping
     folio.index = pgoff
     folio._refcount = 1

@@ -18,6 +18,7 @@ from mm.madvise import sys_madvise
 from mm.mmap import dup_mmap, sys_munmap
 from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
+from mm.truncate import truncate_setsize
 
 from ptelab.lang import at, choose, index_of, struct, thread_id, u3, u4, wait_until
 
@@ -174,3 +175,8 @@ def mremap(addr: Addr, len: Addr, size: Addr, flags: u3, new_addr: Addr) -> Errn
 def writeback(mapping: address_space, index: pgoff_t) -> None:
     """Write one page of a file back if it is dirty, and wait until it is on disk."""
     write_folio(mapping, index)
+
+
+def truncate(mapping: address_space, length: pgoff_t) -> None:
+    """What a file system does for truncate(2) or ftruncate(2), with a length in pages."""
+    truncate_setsize(mapping, length)

@@ -1,22 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What mprotect and its like take and give, and the situations that their tests go through.
 
-Flags: stale_rights, accounting.
+Flags: stale_rights, accounting, truncate_incomplete.
 """
 
 from asm.pgtable import pte_dirty, pte_present, pte_write
 from asm.pgtable_types import pte_t
 from entry import mm_of_cpu, tlb_holds
-from hw.memory import NR_CPUS, NR_PAGES, Addr
+from hw.memory import NR_CPUS, NR_PAGES, Addr, Frame
 from invariants.observe import entry_of
 from invariants.rights import marks_of, rights_called_back, rights_gone
+from linux.fs import address_space
 from linux.mm import VM_WRITE
-from linux.types import Errno
+from linux.mm_types import Folio, mm_struct
+from linux.types import Errno, pgoff_t
 from mm.mprotect import prot_commit_flush_ptes
 from mm.mremap import move_locked_ptes, move_normal_pmd
-from user import mprotect, mremap
+from mm.page_writeback import filemap_dirty_folio
+from mm.truncate import folio_cancel_dirty, truncate_cleanup_folio
+from user import mprotect, mremap, truncate
 
-from ptelab.lang import cpu_id, flag, ghost, on_entry, on_return, reach, u3
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, pool, reach, u3
 
 
 @ghost
@@ -84,3 +88,45 @@ def sometimes_moves_table(result: bool) -> None:
     """mremap moves a PTE table as a whole."""
     if result:
         reach("mremap_moves_table")
+
+
+@on_entry(folio_cancel_dirty)
+def truncated_data_may_go(folio: Folio) -> None:
+    """What a truncated page holds needs no disk any more, unless somebody stores to it from now on."""
+    at(Frame, index_of(folio)).newer_than_disk = False
+
+
+@ghost
+def is_beyond(mapping: address_space, length: pgoff_t, mm: mm_struct, addr: Addr) -> bool:
+    """Whether an address belongs to a part of a file."""
+    vma = mm.mm_mt[addr]
+    return vma is not None and vma.vm_file == mapping and addr - vma.vm_start + vma.vm_pgoff >= length
+
+
+@on_return(truncate)
+def always_gone_after_truncate(mapping: address_space, length: pgoff_t) -> None:
+    """After truncate nothing maps what is beyond the new length, in memory or in a TLB."""
+    for mm in pool(mm_struct):
+        for addr in range(NR_PAGES):
+            if is_beyond(mapping, length, mm, addr) and pte_present(entry_of(mm, addr)):
+                flag("truncate_incomplete", addr=addr, mm=index_of(mm))
+    for cpu in range(NR_CPUS):
+        loaded = mm_of_cpu(cpu)
+        if loaded is not None:
+            for addr in range(NR_PAGES):
+                if is_beyond(mapping, length, loaded, addr) and tlb_holds(cpu, addr):
+                    marks_of(cpu, addr).revoked = True
+
+
+@on_entry(truncate_cleanup_folio)
+def sometimes_truncates_mapped(folio: Folio) -> None:
+    """truncate finds a page that has been mapped again since it was unmapped."""
+    if folio._mapcount != 0:
+        reach("truncate_of_mapped_folio")
+
+
+@on_return(filemap_dirty_folio)
+def always_dirtied_in_its_mapping(mapping: address_space | None, folio: Folio) -> None:
+    """A folio does not leave the page cache while it is marked dirty: the file's counts would be wrong for ever."""
+    if mapping is not None and folio.mapping != mapping:
+        flag("accounting", page=index_of(folio), dirtied_after_truncation=True)

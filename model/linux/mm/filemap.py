@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/filemap.c (v7.0).
 
-Left out: reading data in, truncation and file sizes: every page of a file is in the page cache, up to date, and stays.
+Left out: reading data in: every page of a file is in the page cache, up to date, till the file is truncated.
 """
 
-from linux.fs import address_space
-from linux.mm import folio_get, vm_fault
+from linux.fs import address_space, i_size_read
+from linux.mm import folio_mapped, folio_put, folio_try_get, vm_fault
 from linux.mm_types import VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_SIGBUS, Folio, vm_fault_t
 from linux.page_flags import folio_test_uptodate
 from linux.pagemap import folio_lock
@@ -32,12 +32,60 @@ def folio_end_writeback(folio: Folio) -> None:
 def filemap_get_entry(mapping: address_space, index: pgoff_t) -> Folio | None:
     """Find a folio in the page cache and take a reference.
 
-    Left out: retries when the folio is being freed, as the page cache keeps its reference.
+    Whoever removes it may have been faster: then there is none, or the reference is given back.
     """
-    folio = mapping.i_pages[index]
-    if folio is not None:
-        folio_get(folio)
-    return folio
+    while True:
+        folio = mapping.i_pages[index]
+        if folio is None:
+            return None
+        if folio_try_get(folio):
+            if mapping.i_pages[index] == folio:
+                return folio
+            folio_put(folio)
+
+
+def page_cache_delete(mapping: address_space, folio: Folio) -> None:
+    """Remove a folio from the page cache.
+
+    Context: folio locked.
+    """
+    lockdep_assert_held(folio.PG_locked)
+    mapping.i_pages[folio.index] = None
+    folio.mapping = None
+
+
+def filemap_unaccount_folio(mapping: address_space, folio: Folio) -> None:
+    """Assert that a folio leaves the page cache unmapped.
+
+    Left out: statistics.
+    """
+    assert not folio_mapped(folio)
+
+
+def __filemap_remove_folio(folio: Folio) -> None:
+    """Remove a folio from the page cache, but keep the cache's reference."""
+    mapping = folio.mapping
+    assert mapping is not None
+    filemap_unaccount_folio(mapping, folio)
+    page_cache_delete(mapping, folio)
+
+
+def filemap_free_folio(mapping: address_space, folio: Folio) -> None:
+    """Drop the page cache's reference."""
+    folio_put(folio)
+
+
+def filemap_remove_folio(folio: Folio) -> None:
+    """Remove a folio from the page cache.
+
+    Context: folio locked, and the caller has a reference.  Left out: i_lock and the xarray's lock, as each access to
+    the tree is one step.
+    """
+    mapping = folio.mapping
+    assert mapping is not None
+    lockdep_assert_held(folio.PG_locked)
+    __filemap_remove_folio(folio)
+    filemap_free_folio(mapping, folio)
 
 
 def filemap_fault(vmf: vm_fault) -> vm_fault_t:
@@ -46,11 +94,22 @@ def filemap_fault(vmf: vm_fault) -> vm_fault_t:
     Left out: dropping the mmap_lock while waiting for the folio lock: the fault would start again.
     """
     mapping = vmf.vma.vm_file
-    folio = filemap_get_entry(mapping, vmf.pgoff)
-    if folio is None:
+    if vmf.pgoff >= i_size_read(mapping):
         return VM_FAULT_SIGBUS
-    folio_lock(folio)
-    assert folio.mapping == mapping and folio_test_uptodate(folio)
+    while True:
+        folio = filemap_get_entry(mapping, vmf.pgoff)
+        if folio is None:
+            return VM_FAULT_SIGBUS
+        folio_lock(folio)
+        if folio.mapping == mapping:
+            break
+        folio_unlock(folio)
+        folio_put(folio)
+    assert folio_test_uptodate(folio)
+    if vmf.pgoff >= i_size_read(mapping):
+        folio_unlock(folio)
+        folio_put(folio)
+        return VM_FAULT_SIGBUS
     vmf.page = folio
     return VM_FAULT_LOCKED
 

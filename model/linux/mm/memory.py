@@ -47,7 +47,7 @@ from asm.tlb import (
     tlb_start_vma,
 )  # fmt: skip
 from linux.errno import ENOMEM
-from linux.fs import mapping_can_writeback
+from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
 from linux.mm import (
     VM_SHARED,
     VM_WRITE,
@@ -106,7 +106,7 @@ from linux.pgtable import (
     set_pte_at,
 )  # fmt: skip
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
-from linux.types import Addr, Errno
+from linux.types import FILE_PAGES, Addr, Errno, pgoff_t
 from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
@@ -132,6 +132,7 @@ from ptelab.lang import (
     lockdep_assert_held,
     new,
     onstack,
+    pool,
     spin_lock,
     spin_unlock,
     u2,
@@ -556,6 +557,51 @@ def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr) -> Non
     tlb_gather_mmu(tlb, vma.vm_mm)
     zap_page_range_single_batched(tlb, vma, address, size)
     tlb_finish_mmu(tlb)
+
+
+def unmap_mapping_range_vma(vma: vm_area_struct, start_addr: Addr, end_addr: Addr) -> None:
+    """Zap a range of one VMA."""
+    zap_page_range_single(vma, start_addr, end_addr - start_addr)
+
+
+def unmap_mapping_range_tree(mapping: address_space, first_index: pgoff_t, last_index: pgoff_t) -> None:
+    """Zap what maps a range of a file, VMA by VMA.
+
+    Context: i_mmap_rwsem held, which keeps the VMAs; of the mm nothing is held.
+    Differs: the tree is read once, under the lock that keeps it as it is.
+    """
+    tree = mapping.i_mmap
+    for vma in pool(vm_area_struct):
+        if tree & (1 << index_of(vma)) != 0:
+            vba: pgoff_t = vma.vm_pgoff
+            vea: pgoff_t = vba + vma.vm_end - vma.vm_start - 1
+            zba: pgoff_t = first_index if first_index > vba else vba
+            zea: pgoff_t = last_index if last_index < vea else vea
+            if zba <= zea:
+                unmap_mapping_range_vma(vma, zba - vba + vma.vm_start, zea - vba + 1 + vma.vm_start)
+
+
+def unmap_mapping_folio(folio: Folio) -> None:
+    """Zap what maps a folio of the page cache.
+
+    Context: folio locked.  Left out: sparing private copies, as what calls it zaps those too.
+    """
+    mapping = folio.mapping
+    assert mapping is not None
+    lockdep_assert_held(folio.PG_locked)
+    i_mmap_lock_read(mapping)
+    unmap_mapping_range_tree(mapping, folio.index, folio.index)
+    i_mmap_unlock_read(mapping)
+
+
+def unmap_mapping_range(mapping: address_space, holebegin: pgoff_t) -> None:
+    """Zap what maps a file from an offset to its end.
+
+    Differs: what unmap_mapping_pages does is here.
+    """
+    i_mmap_lock_read(mapping)
+    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES)
+    i_mmap_unlock_read(mapping)
 
 
 def vma_has_page_mkwrite(vma: vm_area_struct) -> bool:

@@ -37,7 +37,7 @@ def folio_prepare_writeback(mapping: address_space, folio: Folio) -> bool:
     return True
 
 
-def filemap_dirty_folio(mapping: address_space, folio: Folio) -> bool:
+def filemap_dirty_folio(mapping: address_space | None, folio: Folio) -> bool:
     """Set the dirty flag; whether it was clear."""
     return not folio_test_set_dirty(folio)
 
@@ -88,5 +88,7 @@ def folio_wait_writeback(folio: Folio) -> None:
 
 def folio_wait_stable(folio: Folio) -> None:
     """Wait for writeback if pages of this file must not change while they are written."""
-    if mapping_stable_writes(folio_mapping(folio)):
+    mapping = folio_mapping(folio)
+    assert mapping is not None
+    if mapping_stable_writes(mapping):
         folio_wait_writeback(folio)

@@ -5,7 +5,7 @@ from linux.fs import address_space
 from linux.mm_types import Folio
 
 
-def folio_mapping(folio: Folio) -> address_space:
+def folio_mapping(folio: Folio) -> address_space | None:
     """The page cache that a folio is in; None when it is in none.
 
     Left out: anonymous folios.

@@ -4,7 +4,7 @@
 from linux.mm_types import Folio
 from linux.types import FILE_PAGES
 
-from ptelab.lang import Array, array, down_read, down_write, rw_semaphore, struct, u8, up_read, up_write
+from ptelab.lang import Array, array, down_read, down_write, rw_semaphore, struct, u4, u8, up_read, up_write
 
 
 @struct
@@ -13,7 +13,7 @@ class address_space:
 
     Differs: the xarray is an array by offset; the interval tree is the set of VMAs in it, a bit per VMA.
     Differs: the flag AS_STABLE_WRITES is a member, and so is whether the file system is shmem, whose a_ops and vm_ops
-    lack what is about writeback.  Left out: the inode, tags, everything about sizes.
+    lack what is about writeback.  Differs: the size of the file is a member, in pages.  Left out: the inode, tags.
     """
 
     i_pages: Array[Folio | None] = array(FILE_PAGES)
@@ -21,6 +21,17 @@ class address_space:
     i_mmap: u8
     AS_STABLE_WRITES: bool
     shmem: bool
+    i_size: u4
+
+
+def i_size_read(mapping: address_space) -> u4:
+    """How many pages a file has."""
+    return mapping.i_size
+
+
+def i_size_write(mapping: address_space, i_size: u4) -> None:
+    """Change how many pages a file has."""
+    mapping.i_size = i_size
 
 
 def mapping_can_writeback(mapping: address_space) -> bool:

@@ -78,7 +78,7 @@ class Folio:
     PG_uptodate: bool
     PG_anon_exclusive: bool
     FOLIO_MAPPING_ANON: bool
-    mapping: address_space
+    mapping: address_space | None
     index: pgoff_t
 
 
