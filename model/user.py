@@ -4,7 +4,8 @@
 from asm.current import get_current
 from cpu import load, store
 from entry import fault_entry
-from fs import write_folio
+from filesystem import write_folio
+from fs.proc.task_mmu import clear_refs_write
 from hw.memory import Addr, Frame, Value
 from kernel.exit import exit_mm
 from kernel.sched.core import context_switch
@@ -180,3 +181,9 @@ def writeback(mapping: address_space, index: pgoff_t) -> None:
 def truncate(mapping: address_space, length: pgoff_t) -> None:
     """What a file system does for truncate(2) or ftruncate(2), with a length in pages."""
     truncate_setsize(mapping, length)
+
+
+def clear_refs() -> None:
+    """Write 4 to /proc/self/clear_refs.  The thread starts here, not within the kernel."""
+    choose(1)
+    clear_refs_write(get_current().mm)

@@ -139,8 +139,10 @@ def test_a_construct_outside_the_dialect(tmp_path: Path) -> None:
     """A model outside the dialect must not end in a traceback."""
     path = tmp_path / "x.patch"
     spdx = "# SPDX-License-Identifier: GPL-2.0-only"
-    path.write_text(f"--- a/fs.py\n+++ b/fs.py\n@@ -1,1 +1,2 @@\n {spdx}\n+import os\n", encoding="utf-8")
-    is_one_line_and_exit_2(run("check", "--patch", path, SMALL), "fs.py:2:1", "write ")
+    path.write_text(
+        f"--- a/filesystem.py\n+++ b/filesystem.py\n@@ -1,1 +1,2 @@\n {spdx}\n+import os\n", encoding="utf-8"
+    )
+    is_one_line_and_exit_2(run("check", "--patch", path, SMALL), "filesystem.py:2:1", "write ")
 
 
 def test_a_missing_model() -> None:

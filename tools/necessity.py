@@ -54,7 +54,7 @@ MUTATIONS: dict[str, list[Edit]] = {
     ],
     "mkclean: PTL": [],
     "mkclean: marking the folio dirty": [(MM + "page_writeback.py", "    if folio_mkclean(folio) != 0:\n        folio_mark_dirty(folio)\n", "    folio_mkclean(folio)\n")],
-    "writeback: folio lock": [("fs.py", "    folio_lock(folio)\n", ""), ("fs.py", "        folio_unlock(folio)\n        write_block", "        write_block"), ("fs.py", "    else:\n        folio_unlock(folio)\n", "")],
+    "writeback: folio lock": [("filesystem.py", "    folio_lock(folio)\n", ""), ("filesystem.py", "        folio_unlock(folio)\n        write_block", "        write_block"), ("filesystem.py", "    else:\n        folio_unlock(folio)\n", "")],
     "writeback: wait for the writeback before": [(MM + "page_writeback.py", "        folio_wait_writeback(folio)\n    if not folio_clear", "        pass\n    if not folio_clear")],
     "fault: folio lock around mkwrite and the dirty entry": [],
     "fault: PTL in finish_fault": [],

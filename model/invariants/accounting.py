@@ -11,7 +11,7 @@ from invariants.observe import entries_of, entry_of
 from linux.mm import GUP_PIN_COUNTING_BIAS
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import is_zero_pfn
-from mm.vma import vma_wants_writenotify
+from mm.vma import vma_needs_dirty_tracking
 from stubs.memory import Buddy
 from user import Device
 
@@ -64,7 +64,7 @@ def always_mm_consistent(mm: mm_struct) -> None:
             vma = mm.mm_mt[addr]
             if vma is None:
                 flag("accounting", addr=addr, mapped_without_vma=True)
-            elif vma_wants_writenotify(vma):
+            elif vma_needs_dirty_tracking(vma):
                 folio = at(Folio, pte_pfn(pte))
                 if (pte_write(pte) or pte_dirty(pte)) and not folio.PG_dirty:
                     flag("dirty_tracking", page=pte_pfn(pte), addr=addr)

@@ -5,7 +5,7 @@ Flag: lost_write.
 """
 
 from asm.pgtable import pte_dirty, pte_pfn, pte_present
-from fs import read_for_io
+from filesystem import read_for_io
 from hw.memory import NR_PAGES, Frame
 from invariants.observe import entry_of
 from linux.mm_types import Folio, mm_struct

@@ -3,6 +3,7 @@
 
 from invariants.accounting import always_counts_right, always_mm_consistent, always_rmap_complete, always_table_owned
 from invariants.content import always_writes_survive
+from invariants.soft_dirty import always_soft_dirty_known
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct
 
 from ptelab.lang import ghost, pool
@@ -17,6 +18,7 @@ def always_at_quiescence() -> None:
         always_counts_right(folio)
     for mm in pool(mm_struct):
         always_mm_consistent(mm)
+        always_soft_dirty_known(mm)
     for vma in pool(vm_area_struct):
         always_rmap_complete(vma)
     for table in pool(ptdesc):

@@ -198,6 +198,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "Child": mms,
         "Device": params["NR_THREADS"],
         "private_view": mms * params["NR_PAGES"],
+        "soft_view": mms * params["NR_PAGES"],
         "private_zaps": mms,
         "Table": tables,
         "ptdesc": tables,

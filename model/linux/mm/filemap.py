@@ -24,7 +24,7 @@ def folio_unlock(folio: Folio) -> None:
 def folio_end_writeback(folio: Folio) -> None:
     """Say that a folio has reached the disk.
 
-    Left out: a reference for the time of the call; the caller in `fs.py` has one.
+    Left out: a reference for the time of the call; the caller in `filesystem.py` has one.
     """
     __folio_end_writeback(folio)
 

@@ -19,6 +19,8 @@ from linux.mmap_lock import (
     vma_start_write,
 )  # fmt: skip
 from linux.types import Addr, Errno, pgoff_t
+from linux.userfaultfd_k import userfaultfd_wp
+from mm.internal import vma_soft_dirty_enabled
 from mm.memory import free_pgtables, unmap_vmas
 from mm.mmap import vm_area_dup, vma_iter_store
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
@@ -282,6 +284,15 @@ def vma_wants_writenotify(vma: vm_area_struct) -> bool:
 
     Differs: what has ->page_mkwrite is what can write back.
     """
+    if not vma_is_shared_writable(vma) or vma.vm_file is None:
+        return False
+    if mapping_can_writeback(vma.vm_file):
+        return True
+    return vma_soft_dirty_enabled(vma) or userfaultfd_wp(vma)
+
+
+def vma_needs_dirty_tracking(vma: vm_area_struct) -> bool:
+    """Whether stores through a VMA have to reach a disk."""
     return vma_is_shared_writable(vma) and vma.vm_file is not None and mapping_can_writeback(vma.vm_file)
 
 

@@ -243,6 +243,14 @@ def vm_flags_reset_once(vma: vm_area_struct, flags: vm_flags_t) -> None:
     WRITE_ONCE(vma.vm_flags, flags)
 
 
+def vm_flags_clear(vma: vm_area_struct, flags: vm_flags_t) -> None:
+    """Take flags from a VMA.
+
+    Context: mmap_lock held for writing, which also write-locks the VMA here.
+    """
+    vma.vm_flags = vma.vm_flags & ~flags
+
+
 def vma_interval_tree_insert(node: vm_area_struct, root: address_space) -> None:
     """Add a VMA to those that map a file.
 

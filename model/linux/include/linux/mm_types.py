@@ -98,7 +98,7 @@ class vm_area_struct:
     """A part of an address space.
 
     Differs: vm_file is what Linux calls vm_file->f_mapping.  Left out: vm_ops, whose only implementation here is that
-    of `fs.py`, called by name; per-VMA locks, see `linux.mmap_lock`.
+    of `filesystem.py`, called by name; per-VMA locks, see `linux.mmap_lock`.
     """
 
     vm_start: Addr

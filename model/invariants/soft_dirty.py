@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Soft-dirty: what was stored to after clear_refs has returned is known to user space.
+
+Flag: soft_dirty_lost.
+"""
+
+from asm.pgtable import pgtable_supports_soft_dirty, pte_present, pte_soft_dirty
+from cpu import write_memory
+from entry import mm_of_cpu
+from hw.memory import NR_PAGES, Addr
+from invariants.observe import entry_of
+from linux.mm import VM_SOFTDIRTY
+from linux.mm_types import mm_struct
+from user import clear_refs
+
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_return
+
+
+@ghost
+class soft_view:
+    """Whether a page was stored to since clear_refs, at mm · NR_PAGES + address.  `cleared`: it was called at all."""
+
+    cleared: bool
+    stored: bool
+
+
+@ghost
+def soft_of(mm: mm_struct, addr: Addr) -> soft_view:
+    """What is known of the stores to a page."""
+    return at(soft_view, index_of(mm) * NR_PAGES + addr)
+
+
+@on_return(clear_refs)
+def stores_are_forgotten() -> None:
+    """Stores count from when the call returns; those before may be known or not."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None:
+        for addr in range(NR_PAGES):
+            soft_of(mm, addr).cleared = True
+            soft_of(mm, addr).stored = False
+
+
+@on_return(write_memory)
+def store_counts(addr: Addr) -> None:
+    """A store after clear_refs has to be known."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None and soft_of(mm, addr).cleared:
+        soft_of(mm, addr).stored = True
+
+
+@ghost
+def always_soft_dirty_known(mm: mm_struct) -> None:
+    """At quiescence an entry is soft-dirty if its page was stored to; unless the whole VMA is taken to be."""
+    if not pgtable_supports_soft_dirty():
+        return
+    for addr in range(NR_PAGES):
+        vma = mm.mm_mt[addr]
+        pte = entry_of(mm, addr)
+        if soft_of(mm, addr).stored and vma is not None and pte_present(pte):
+            if vma.vm_flags & VM_SOFTDIRTY == 0 and not pte_soft_dirty(pte):
+                flag("soft_dirty_lost", addr=addr, mm=index_of(mm))

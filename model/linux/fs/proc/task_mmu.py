@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors fs/proc/task_mmu.c (v7.0).
+
+Left out: all but forgetting what is soft-dirty, by writing 4 to clear_refs; swap and huge entries; notifiers.
+"""
+
+from asm.page import TASK_SIZE
+from asm.pgtable import (
+    pgtable_supports_soft_dirty,
+    pmd_none,
+    pte_clear_soft_dirty,
+    pte_none,
+    pte_present,
+    pte_write,
+    pte_wrprotect,
+    ptep_modify_prot_commit,
+    ptep_modify_prot_start,
+)  # fmt: skip
+from asm.pgtable_types import pmd_p, pte_p, pte_t
+from asm.tlbflush import flush_tlb_mm
+from linux.mm import VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_mapping, pte_unmap_unlock, vm_flags_clear
+from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending
+from linux.mm_types import mm_struct, vm_area_struct
+from linux.mmap_lock import mmap_write_lock, mmap_write_unlock
+from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get
+from linux.types import Addr
+from mm.memory import vm_normal_page
+from mm.mmap import vma_set_page_prot
+from mm.pgtable_generic import pte_offset_map_lock
+from mm.vma import vma_find
+
+from ptelab.lang import at, index_of
+
+
+def pte_is_pinned(vma: vm_area_struct, addr: Addr, pte: pte_t) -> bool:
+    """Whether a device may use the page of an entry, so that no store may be made to fault and perhaps copy it.
+
+    Left out: MMF_HAS_PINNED, which only saves the look.
+    """
+    if not pte_write(pte):
+        return False
+    if not is_cow_mapping(vma.vm_flags):
+        return False
+    folio = vm_normal_page(vma, addr, pte)
+    if folio is None:
+        return False
+    return folio_maybe_dma_pinned(folio)
+
+
+def clear_soft_dirty(vma: vm_area_struct, addr: Addr, pte: pte_p) -> None:
+    """Forget stores through an entry, and make the next one fault.
+
+    Context: PTL held.
+    """
+    if not pgtable_supports_soft_dirty():
+        return
+    ptent = ptep_get(pte)
+    if pte_none(ptent):
+        return
+    assert pte_present(ptent)
+    if pte_is_pinned(vma, addr, ptent):
+        return
+    old_pte = ptep_modify_prot_start(vma, addr, pte)
+    ptent = pte_wrprotect(old_pte)
+    ptent = pte_clear_soft_dirty(ptent)
+    ptep_modify_prot_commit(vma, addr, pte, old_pte, ptent)
+
+
+def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, vma: vm_area_struct) -> bool:
+    """Forget stores through the entries of one PTE table; false when it has gone and must be looked for again."""
+    start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
+    if start_pte is None:
+        return False
+    pte = start_pte
+    while True:
+        clear_soft_dirty(vma, addr, pte)
+        addr += 1
+        if addr == end:
+            break
+        pte = at(pte_p, index_of(pte) + 1)
+    pte_unmap_unlock(start_pte, ptl)
+    return True
+
+
+def clear_refs_walk(vma: vm_area_struct) -> None:
+    """Visit the PTE tables of a VMA.
+
+    Differs: Linux has it in mm/pagewalk.c as walk_page_range, with clear_refs_pte_range as its callback.
+    """
+    addr: Addr = vma.vm_start
+    while addr != vma.vm_end:
+        next = pmd_addr_end(addr, vma.vm_end)
+        pmd = pmd_off(vma.vm_mm, addr)
+        if pmd_none(pmdp_get(pmd)) or clear_refs_pte_range(pmd, addr, next, vma):
+            addr = next
+
+
+def clear_refs_write(mm: mm_struct) -> None:
+    """Forget all stores to an mm; a store from now on faults and is noted.
+
+    The mmap_lock is held for writing and the flush comes before it is dropped, so that no fault gives back the right to
+    store while a TLB still has it.
+    Differs: the caller names the mm, and only CLEAR_REFS_SOFT_DIRTY is known.
+    """
+    mmap_write_lock(mm)
+    addr: Addr = 0
+    while addr < TASK_SIZE:
+        vma = vma_find(mm, addr, TASK_SIZE)
+        if vma is None:
+            break
+        if vma.vm_flags & VM_SOFTDIRTY != 0:
+            vm_flags_clear(vma, VM_SOFTDIRTY)
+            vma_set_page_prot(vma)
+        addr = vma.vm_end
+    inc_tlb_flush_pending(mm)
+    addr = 0
+    while addr < TASK_SIZE:
+        vma = vma_find(mm, addr, TASK_SIZE)
+        if vma is None:
+            break
+        clear_refs_walk(vma)
+        addr = vma.vm_end
+    flush_tlb_mm(mm)
+    dec_tlb_flush_pending(mm)
+    mmap_write_unlock(mm)
