@@ -19,12 +19,13 @@ HEADER = ("Subject", "Kind", "Caught-by")
 
 
 def claims() -> list[tuple[Path, str, str, str]]:
-    """Every `Patch=` of every bundled test, for each architecture with a model: file, patch, arch, result."""
+    """Every `Patch=` of every bundled test, for each of its architectures and profiles that are named: file, patch, arch,
+    result."""
     return [
         (path, claim.id, arch, claim.result if covers(claim.arches, arch) else read(path).on(arch).expected)
         for path in bundled.litmus_files([])
         for claim in read(path).patches
-        for arch in read(path).arches
+        for arch in dict.fromkeys((*read(path).arches, *claim.arches))
         if arch in modelled()
     ]
 

@@ -1,14 +1,52 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Situations that only arm64 knows: who sets the access flag and the dirty state, and how invalidations go about."""
+"""What only arm64 knows: an entry is broken before it is made another; who sets the access flag and the dirty state.
 
-from asm.pgtable import flush_tlb_fix_spurious_fault, pte_hw_dirty, ptep_set_access_flags
-from asm.pgtable_types import pte_p, pte_t
+Flag: entry_changed_in_use.
+"""
+
+from asm.pgtable import (
+    flush_tlb_fix_spurious_fault,
+    pmd_pfn,
+    pmd_present,
+    pte_hw_dirty,
+    ptep_set_access_flags,
+    set_pte,
+)  # fmt: skip
+from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
 from asm.tlb import mmu_gather, tlb_end_vma, tlb_flush
-from cpu import FSC_ACCESS, FSC_TYPE, Broadcasts, dsb_ish, invalidate, page_fault, set_flags
+from cpu import FSC_ACCESS, FSC_TYPE, Broadcasts, Core, Cpu, dsb_ish, invalidate, page_fault, set_flags
 from entry import tlb_holds
-from hw.memory import NR_CPUS, Addr
+from hw.memory import NR_CPUS, NR_PAGES, Addr, Pfn
+from linux.mm_types import mm_struct
 
-from ptelab.lang import at, cpu_id, index_of, on_entry, on_return, reach, u3
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, per_cpu, pool, reach, u3
+
+
+@ghost
+def cached_somewhere(slot: pte_p, pfn: Pfn) -> bool:
+    """Whether a CPU that has the mm of an entry loaded has another page in its TLB for the entry's address."""
+    for upper in pool(pmd_p):
+        if pmd_present(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
+            addr: Addr = index_of(upper) % PTRS_PER_PMD * PTRS_PER_PTE + index_of(slot) % PTRS_PER_PTE
+            mm = at(mm_struct, index_of(upper) // PTRS_PER_PMD)
+            for cpu in range(NR_CPUS):
+                if at(Core, cpu).ttbr0 == mm.pgd and addr < NR_PAGES:
+                    entry = per_cpu(Cpu, cpu).tlb[addr]
+                    if entry.valid and entry.pfn != pfn:
+                        return True
+    return False
+
+
+@on_entry(set_pte)
+def always_broken_before_made(ptep: pte_p, pte: pte_t) -> None:
+    """A valid entry does not become one of another page without being invalid and flushed in between.
+
+    The flush may still be to come where MADV_DONTNEED has emptied the entry: that is a situation, not a flag.
+    """
+    if ptep.pte.valid and pte.valid and pte.pfn != ptep.pte.pfn:
+        flag("entry_changed_in_use", entry=index_of(ptep), cpu=cpu_id())
+    elif pte.valid and cached_somewhere(ptep, pte.pfn):
+        reach("made_before_flushed")
 
 
 @on_return(page_fault)
