@@ -18,6 +18,7 @@ from cpu import FSC_ACCESS, FSC_TYPE, Broadcasts, Core, Cpu, dsb_ish, invalidate
 from entry import tlb_holds
 from hw.memory import NR_CPUS, NR_PAGES, Addr, Pfn
 from linux.mm_types import mm_struct
+from mm.gup import gup_fast_pte_range
 
 from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, per_cpu, pool, reach, u3
 
@@ -111,3 +112,30 @@ def sometimes_stale_entry_fixed(address: Addr) -> None:
     """A CPU drops its own stale entry, and nobody else's."""
     if tlb_holds(cpu_id(), address):
         reach("stale_entry_fixed_locally")
+
+
+@ghost
+class lockless_walks:
+    """Whether CPU i grabs a page without a lock, with interrupts disabled."""
+
+    begun: bool
+
+
+@on_entry(gup_fast_pte_range)
+def lockless_walk_begins() -> None:
+    """A CPU has found the PTE table."""
+    at(lockless_walks, cpu_id()).begun = True
+
+
+@on_return(gup_fast_pte_range)
+def lockless_walk_ends() -> None:
+    """A CPU is done with it."""
+    at(lockless_walks, cpu_id()).begun = False
+
+
+@on_return(dsb_ish)
+def sometimes_flush_beside_gup_fast() -> None:
+    """A flush is complete while a CPU with interrupts disabled is where an IPI would have had to wait for it."""
+    for cpu in range(NR_CPUS):
+        if at(lockless_walks, cpu).begun:
+            reach("flush_beside_gup_fast")

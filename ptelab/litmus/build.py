@@ -209,6 +209,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "Core": params["NR_CPUS"],
         "Broadcasts": params["NR_CPUS"],
         "Interconnect": params["NR_CPUS"] ** 2,
+        "lockless_walks": params["NR_CPUS"],
         "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
         "LitmusColumns": 1,
     }
