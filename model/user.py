@@ -6,6 +6,7 @@ from cpu import load, store
 from entry import fault_entry
 from filesystem import write_folio
 from fs.proc.task_mmu import clear_refs_write
+from fs.userfaultfd import userfaultfd_register, userfaultfd_writeprotect
 from hw.memory import Addr, Frame, Value
 from kernel.exit import exit_mm
 from kernel.sched.core import context_switch
@@ -187,3 +188,18 @@ def clear_refs() -> None:
     """Write 4 to /proc/self/clear_refs.  The thread starts here, not within the kernel."""
     choose(1)
     clear_refs_write(get_current().mm)
+
+
+UFFDIO_WRITEPROTECT_MODE_WP = 1
+
+
+def uffdio_register(addr: Addr, len: Addr) -> Errno:
+    """ioctl(2) UFFDIO_REGISTER with UFFDIO_REGISTER_MODE_WP.  The thread starts here, not within the kernel."""
+    choose(1)
+    return userfaultfd_register(get_current().mm, addr, len)
+
+
+def uffdio_writeprotect(addr: Addr, len: Addr, mode: u3) -> Errno:
+    """ioctl(2) UFFDIO_WRITEPROTECT.  The thread starts here, not within the kernel."""
+    choose(1)
+    return userfaultfd_writeprotect(get_current().mm, addr, len, mode == UFFDIO_WRITEPROTECT_MODE_WP)

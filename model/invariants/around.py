@@ -4,9 +4,10 @@
 Flags: stale_rights, accounting, truncate_incomplete.
 """
 
-from asm.pgtable import pte_dirty, pte_present, pte_write
+from asm.pgtable import pte_dirty, pte_present, pte_uffd_wp, pte_write
 from asm.pgtable_types import pte_t
 from entry import mm_of_cpu, tlb_holds
+from fs.userfaultfd import handle_userfault
 from hw.memory import NR_CPUS, NR_PAGES, Addr, Frame
 from invariants.observe import entry_of
 from invariants.rights import marks_of, rights_called_back, rights_gone
@@ -18,7 +19,7 @@ from mm.mprotect import prot_commit_flush_ptes
 from mm.mremap import move_locked_ptes, move_normal_pmd
 from mm.page_writeback import filemap_dirty_folio
 from mm.truncate import folio_cancel_dirty, truncate_cleanup_folio
-from user import mprotect, mremap, truncate
+from user import UFFDIO_WRITEPROTECT_MODE_WP, mprotect, mremap, truncate, uffdio_writeprotect
 
 from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, pool, reach, u3
 
@@ -130,3 +131,19 @@ def always_dirtied_in_its_mapping(mapping: address_space | None, folio: Folio) -
     """A folio does not leave the page cache while it is marked dirty: the file's counts would be wrong for ever."""
     if mapping is not None and folio.mapping != mapping:
         flag("accounting", page=index_of(folio), dirtied_after_truncation=True)
+
+
+@on_return(uffdio_writeprotect)
+def always_told_of_stores(addr: Addr, len: Addr, mode: u3, result: Errno) -> None:
+    """When a range has been write-protected, no store to it goes through until another call has resolved it."""
+    mm = mm_of_cpu(cpu_id())
+    if mode == UFFDIO_WRITEPROTECT_MODE_WP and result == 0 and mm is not None:
+        for a in range(NR_PAGES):
+            if addr <= a < addr + len and pte_uffd_wp(entry_of(mm, a)):
+                store_right_gone(a, 1)
+
+
+@on_return(handle_userfault)
+def sometimes_userfault() -> None:
+    """A store faults because user space wants to know of it."""
+    reach("userfault")

@@ -46,6 +46,8 @@ from asm.tlb import (
     tlb_remove_tlb_entry,
     tlb_start_vma,
 )  # fmt: skip
+from asm.tlbflush import flush_tlb_page
+from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
 from linux.mm import (
@@ -66,6 +68,7 @@ from linux.mm import (
     vm_fault,
     vma_is_anonymous,
 )  # fmt: skip
+from linux.mm_inline import mm_tlb_flush_pending
 from linux.mm_types import (
     FAULT_FLAG_MKWRITE,
     FAULT_FLAG_ORIG_PTE_VALID,
@@ -107,6 +110,7 @@ from linux.pgtable import (
 )  # fmt: skip
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, pgoff_t
+from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp
 from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
@@ -781,10 +785,16 @@ def wp_can_reuse_anon_folio(folio: Folio, vma: vm_area_struct) -> bool:
 def do_wp_page(vmf: vm_fault) -> vm_fault_t:
     """Handle a store to a present, read-only entry, or break a share for a reader.
 
-    Context: PTL held; it is dropped.
+    Context: PTL held; it is dropped.  Left out: userfaultfd that resolves without asking user space.
     """
     unshare = vmf.flags & FAULT_FLAG_UNSHARE != 0
     vma = vmf.vma
+    if not unshare and userfaultfd_wp(vma):
+        if userfaultfd_pte_wp(vma, ptep_get(vmf.pte)):
+            pte_unmap_unlock(vmf.pte, vmf.ptl)
+            return handle_userfault(vmf)
+        if mm_tlb_flush_pending(vma.vm_mm):
+            flush_tlb_page(vma, vmf.address)
     folio = vm_normal_page(vma, vmf.address, vmf.orig_pte)
     vmf.page = folio
     if vma.vm_flags & VM_SHARED != 0:
