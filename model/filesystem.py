@@ -4,12 +4,14 @@
 It uses the page cache as most do: ->fault is filemap_fault, ->page_mkwrite is filemap_page_mkwrite.
 """
 
+from driver import vmw_bo_vm_fault, vmw_bo_vm_mkwrite
 from hw.memory import Disk, Frame, Value
 from linux.fs import address_space, mapping_can_writeback
-from linux.mm import folio_pfn, folio_put
+from linux.mm import VM_PFNMAP, folio_pfn, folio_put, vm_fault
+from linux.mm_types import vm_fault_t
 from linux.pagemap import folio_lock, folio_start_writeback
 from linux.types import pgoff_t
-from mm.filemap import filemap_get_entry, folio_end_writeback, folio_unlock
+from mm.filemap import filemap_fault, filemap_get_entry, folio_end_writeback, folio_unlock
 from mm.page_writeback import folio_prepare_writeback
 
 from ptelab.lang import at, index_of
@@ -40,3 +42,15 @@ def read_for_io(frame: Frame) -> Value:
 def write_block(mapping: address_space, index: pgoff_t, value: Value) -> None:
     """The device writes the datum it has read."""
     at(Disk, index_of(mapping)).block[index] = value
+
+
+def vm_ops_fault(vmf: vm_fault) -> vm_fault_t:
+    """->fault of a mapping: the page cache's, or the driver's."""
+    if vmf.vma.vm_flags & VM_PFNMAP != 0:
+        return vmw_bo_vm_fault(vmf)
+    return filemap_fault(vmf)
+
+
+def vm_ops_pfn_mkwrite(vmf: vm_fault) -> vm_fault_t:
+    """->pfn_mkwrite of a mapping, which only the driver's have."""
+    return vmw_bo_vm_mkwrite(vmf)

@@ -23,12 +23,13 @@ from asm.pgtable import (
 )  # fmt: skip
 from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p
 from boot import boot_cpu, boot_elsewhere, boot_tlb
+from driver import vmw_bo_dirty
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
 from linux.fs import address_space
-from linux.mm import VM_SOFTDIRTY
+from linux.mm import VM_PFNMAP, VM_SOFTDIRTY
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.sched import task_struct
-from linux.types import pgoff_t
+from linux.types import FILE_PAGES, pgoff_t
 from mm.mmap import vma_set_page_prot
 from mm.vma import vma_wants_writenotify
 from stubs.memory import Buddy
@@ -67,6 +68,20 @@ def setup_file(mapping: address_space, stable_writes: bool, shmem: bool) -> None
     """A file.  `stable_writes`: its pages must not change while they are written back.  `shmem`: they never are."""
     mapping.AS_STABLE_WRITES = stable_writes
     mapping.shmem = shmem
+
+
+def setup_device(mapping: address_space) -> None:
+    """The memory of a driver, none of it dirty.  `start` after `end` says that nothing is recorded."""
+    at(vmw_bo_dirty, index_of(mapping)).start = FILE_PAGES
+
+
+def setup_device_page(mapping: address_space, pgoff: pgoff_t, folio: Folio, value: Value) -> None:
+    """A frame of a driver: nothing is counted of it."""
+    mapping.i_pages[pgoff] = folio
+    folio._refcount = 1
+    at(Buddy, index_of(folio)).taken = True
+    at(Frame, index_of(folio)).data = value
+    at(Frame, index_of(folio)).device = True
 
 
 def setup_file_page(mapping: address_space, pgoff: pgoff_t, folio: Folio, value: Value) -> None:
@@ -151,6 +166,10 @@ def setup_pte(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: 
     folio = mapping.i_pages[addr - vma.vm_start + vma.vm_pgoff]
     assert folio is not None
     setup_entry(vma, addr, folio, write, dirty, young)
+    if vma.vm_flags & VM_PFNMAP != 0:
+        folio._mapcount -= 1
+        folio._refcount -= 1
+        return
     vma.vm_mm.rss_stat[MM_FILEPAGES] += 1
     if dirty or write and vma_wants_writenotify(vma):
         folio.PG_dirty = True

@@ -3,6 +3,7 @@
 
 from asm.current import get_current
 from cpu import load, store
+from driver import vmw_bo_dirty_scan, vmw_bo_dirty_transfer
 from entry import fault_entry
 from filesystem import write_folio
 from fs.proc.task_mmu import clear_refs_write
@@ -203,3 +204,13 @@ def uffdio_writeprotect(addr: Addr, len: Addr, mode: u3) -> Errno:
     """ioctl(2) UFFDIO_WRITEPROTECT.  The thread starts here, not within the kernel."""
     choose(1)
     return userfaultfd_writeprotect(get_current().mm, addr, len, mode == UFFDIO_WRITEPROTECT_MODE_WP)
+
+
+def dirty_scan(mapping: address_space) -> None:
+    """The driver finds out which pages of a buffer were written."""
+    vmw_bo_dirty_scan(mapping)
+
+
+def dirty_transfer(mapping: address_space) -> None:
+    """The driver finds out which pages of a buffer were written, and gives them to its device."""
+    vmw_bo_dirty_transfer(mapping)

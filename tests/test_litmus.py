@@ -217,6 +217,8 @@ def explored(*outcomes: int, flags: tuple[str, ...] = (), complete: bool = True)
         ("exists (0:r0=1)", "Sometimes", explored(0, 1, complete=False), "Sometimes", "incomplete"),
         ("exists (0:r0=1)", "Always", explored(0, complete=False), "Unknown", "failed"),
         ("exists (0:r0=1)", "Never", explored(0, flags=("lost_write",), complete=False), "Unknown", "failed"),
+        # A test of which no run ends says nothing.
+        ("exists (0:r0=1)", "Never", explored(), "Never", "failed"),
         ("filter (0:r0=0) exists (0:r0=1)", "Never", explored(0, 1), "Never", "ok"),
         ("filter (0:r0=7) exists (0:r0=1)", "Never", explored(0, 1), "Never", "failed"),
     ],

@@ -32,6 +32,8 @@ class Frame:
     data: Value
     newer_than_disk: Ghost[bool]
     freed: Ghost[bool]
+    device: Ghost[bool]
+    unrecorded: Ghost[bool]
 
 
 @struct

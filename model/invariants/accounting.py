@@ -6,7 +6,7 @@ Flags: accounting, dirty_tracking.
 
 from asm.pgtable import pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_present, pte_write
 from asm.pgtable_types import pmd_p
-from hw.memory import NR_PAGES, Table
+from hw.memory import NR_PAGES, Frame, Table
 from invariants.observe import entries_of, entry_of
 from linux.mm import GUP_PIN_COUNTING_BIAS
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct
@@ -31,7 +31,7 @@ def pins_of(folio: Folio) -> u8:
 @ghost
 def always_counts_right(folio: Folio) -> None:
     """At quiescence the map count is the number of entries, and the references are theirs and the page cache's."""
-    if is_zero_pfn(index_of(folio)):
+    if is_zero_pfn(index_of(folio)) or at(Frame, index_of(folio)).device:
         return
     count: u4 = 0
     for mm in pool(mm_struct):
@@ -55,7 +55,7 @@ def always_mm_consistent(mm: mm_struct) -> None:
     for addr in range(NR_PAGES):
         pte = entry_of(mm, addr)
         if pte_present(pte):
-            if is_zero_pfn(pte_pfn(pte)):
+            if is_zero_pfn(pte_pfn(pte)) or at(Frame, pte_pfn(pte)).device:
                 pass
             elif at(Folio, pte_pfn(pte)).FOLIO_MAPPING_ANON:
                 anon += 1

@@ -210,9 +210,9 @@ def sometimes_cow_reuses(result: bool) -> None:
 
 
 @on_entry(wp_page_reuse)
-def sometimes_reuse_exclusive(folio: Folio) -> None:
+def sometimes_reuse_exclusive(folio: Folio | None) -> None:
     """A store to a read-only entry of an exclusive page makes it writable."""
-    if folio.FOLIO_MAPPING_ANON:
+    if folio is not None and folio.FOLIO_MAPPING_ANON:
         reach("anon_made_writable")
 
 

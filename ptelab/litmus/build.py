@@ -186,11 +186,14 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
     # Two faults that find no table bring one each, and only one is used.
     users = [c.mm for c in test.columns if c.mm]
     tables = sum(params["PTRS_PER_PMD"] + max(0, users.count(mm) - 1) for mm in test.mms)
+    # A driver's fault allocates one while the one that was brought waits.
+    tables += len(users) if any(f.device for f in test.files.values()) else 0
     sizes = {
         "mm_struct": mms,
         "mm_context_t": mms,
         "address_space": max(files, 1),
         "Disk": max(files, 1),
+        "vmw_bo_dirty": max(files, 1),
         "Folio": folios,
         "Frame": folios,
         "vm_area_struct": vmas,

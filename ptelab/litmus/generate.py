@@ -120,17 +120,27 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
     for name in test.mms:
         call("setup_mm", mm(name))
     for file in test.files.values():
-        if file.shmem:
+        if file.shmem or file.device:
             call("setup_file", element("address_space", file.number), False, True)
+        if file.device:
+            call("setup_device", element("address_space", file.number))
         for index, value in enumerate(file.values):
             folio = element("Folio", file.first_folio + index)
-            call("setup_file_page", element("address_space", file.number), index, folio, value)
+            call(
+                "setup_device_page" if file.device else "setup_file_page",
+                element("address_space", file.number),
+                index,
+                folio,
+                value,
+            )
     for p in test.pages.values():
         call("setup_page", element("Folio", test.file_pages + p.number), p.value)
     if test.has_private:
         call("setup_zero_page")
     for vma in (v for v in test.vmas.values() if not v.hole):
-        flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), "VM_SHARED" if vma.shared else "VM_MAYWRITE"]
+        flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), *([] if vma.readonly else ["VM_MAYWRITE"])]
+        flags += ["VM_SHARED"] if vma.shared and not vma.readonly else []
+        flags += ["VM_PFNMAP"] if vma.file and test.files[vma.file].device else []
         used.update(flags)
         mapping = element("address_space", test.files[vma.file].number) if vma.file else "None"
         call("setup_vma", _vma(vma, used), mm(vma.mm), vma.start, vma.pages, mapping, vma.pgoff, " | ".join(flags))

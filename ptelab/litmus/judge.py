@@ -195,6 +195,8 @@ def _problems(verdict: Verdict, dropped: int) -> None:
     if found.complete:
         if dropped and not any(not r.flag for r in verdict.runs):
             verdict.problems.append("the filter leaves no outcome")
+        if not found.outcomes and not found.flags:
+            verdict.problems.append("no run comes to an end: the columns go round for ever")
         for name, _, _ in test.reach:
             if name not in found.reached:
                 verdict.problems.append(f"situation {name} is not reached")

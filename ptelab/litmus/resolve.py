@@ -18,7 +18,7 @@ KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
 _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
 _PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive")
-_FLAGS = {"shared": True, "private": False, "hole": True}
+_FLAGS = {"shared": True, "private": False, "hole": True, "readonly": True}
 _PROT = {"r": False, "rw": True}
 
 
@@ -29,6 +29,7 @@ class File:
     values: tuple[int, ...]  # one datum a page
     first_folio: int
     shmem: bool = False
+    device: bool = False  # memory of a driver, mapped without pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Vma:
     write: bool
     shared: bool = True
     hole: bool = False  # only addresses, where nothing is mapped yet
+    readonly: bool = False  # shared, of a file that was opened for reading only
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +270,7 @@ class _Init:
         match item.type:
             case "mm_struct":
                 self._mm(item)
-            case "file" | "address_space" | "shmem":
+            case "file" | "address_space" | "shmem" | "device":
                 self._file(item)
             case "vma" | "vm_area_struct":
                 self._vma(item)
@@ -302,7 +304,9 @@ class _Init:
             raise self.test.error(item.pos, "a file is one number a page", f"file {item.name}={{1,0}}")
         first = sum(len(f.values) for f in self.test.files.values())
         numbers = cast("tuple[int, ...]", values)
-        self.test.files[item.name] = File(len(self.test.files), item.name, numbers, first, item.type == "shmem")
+        self.test.files[item.name] = File(
+            len(self.test.files), item.name, numbers, first, item.type == "shmem", item.type == "device"
+        )
 
     def _vma(self, item: syntax.Declare) -> None:
         test = self.test
@@ -349,8 +353,10 @@ class _Init:
         last = max((v.start + v.pages for v in test.vmas.values() if v.mm == mm), default=0)
         vma = Vma(
             len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")],
-            shared, hole,
+            shared, hole, "flags" in given and given["flags"].value == "readonly",
         )  # fmt: skip
+        if vma.readonly:
+            vma = replace(vma, write=False)
         if not file:
             vma = replace(vma, pgoff=vma.start)
         elif pages == 0 or pgoff + pages > len(test.files[file].values):

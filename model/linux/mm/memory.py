@@ -34,7 +34,7 @@ from asm.pgtable import (
     ptep_set_access_flags,
     ptep_set_wrprotect,
 )  # fmt: skip
-from asm.pgtable_types import pmd_p, pte_p, pte_t
+from asm.pgtable_types import pgprot_t, pmd_p, pte_p, pte_t
 from asm.tlb import (
     __tlb_remove_folio_pages,
     mmu_gather,
@@ -47,10 +47,12 @@ from asm.tlb import (
     tlb_start_vma,
 )  # fmt: skip
 from asm.tlbflush import flush_tlb_page
+from filesystem import vm_ops_fault, vm_ops_pfn_mkwrite
 from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
 from linux.mm import (
+    VM_PFNMAP,
     VM_SHARED,
     VM_WRITE,
     add_mm_counter,
@@ -109,9 +111,9 @@ from linux.pgtable import (
     set_pte_at,
 )  # fmt: skip
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
-from linux.types import FILE_PAGES, Addr, Errno, pgoff_t
+from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp
-from mm.filemap import filemap_fault, filemap_page_mkwrite, folio_unlock
+from mm.filemap import filemap_page_mkwrite, folio_unlock
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
@@ -268,10 +270,9 @@ def mm_counter(folio: Folio) -> u2:
 
 
 def vm_normal_page(vma: vm_area_struct, addr: Addr, pte: pte_t) -> Folio | None:
-    """The page that an entry maps; None for the zero page.
-
-    Left out: PFN maps.
-    """
+    """The page that an entry maps; None for the zero page, and for what a driver maps without pages."""
+    if vma.vm_flags & VM_PFNMAP != 0:
+        return None
     if is_zero_pfn(pte_pfn(pte)):
         return None
     return at(Folio, pte_pfn(pte))
@@ -646,7 +647,7 @@ def fault_dirty_shared_page(vmf: vm_fault) -> vm_fault_t:
     return 0
 
 
-def wp_page_reuse(vmf: vm_fault, folio: Folio) -> None:
+def wp_page_reuse(vmf: vm_fault, folio: Folio | None) -> None:
     """Make an entry writable and dirty, and drop the PTL.
 
     Context: PTL held, the entry is still vmf.orig_pte.
@@ -659,7 +660,7 @@ def wp_page_reuse(vmf: vm_fault, folio: Folio) -> None:
     pte_unmap_unlock(vmf.pte, vmf.ptl)
 
 
-def finish_mkwrite_fault(vmf: vm_fault, folio: Folio) -> vm_fault_t:
+def finish_mkwrite_fault(vmf: vm_fault, folio: Folio | None) -> vm_fault_t:
     """Make the entry writable if it is still what it was before the PTL was dropped.
 
     Context: folio locked.
@@ -782,6 +783,39 @@ def wp_can_reuse_anon_folio(folio: Folio, vma: vm_area_struct) -> bool:
     return True
 
 
+def wp_pfn_shared(vmf: vm_fault) -> vm_fault_t:
+    """Let a store to a read-only entry of a PFN map through, once the driver knows of it.
+
+    Context: PTL held; it is dropped.  Left out: drivers without ->pfn_mkwrite.
+    """
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+    vmf.flags |= FAULT_FLAG_MKWRITE
+    ret = vm_ops_pfn_mkwrite(vmf)
+    if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
+        return ret
+    return finish_mkwrite_fault(vmf, None)
+
+
+def vmf_insert_pfn_prot(vma: vm_area_struct, addr: Addr, pfn: Pfn, pgprot: pgprot_t) -> vm_fault_t:
+    """Map a frame of a driver."""
+    assert vma.vm_flags & VM_PFNMAP != 0
+    return insert_pfn(vma, addr, pfn, pgprot)
+
+
+def insert_pfn(vma: vm_area_struct, addr: Addr, pfn: Pfn, prot: pgprot_t) -> vm_fault_t:
+    """Map a frame of a driver unless there is something already.
+
+    Left out: mkwrite.
+    """
+    pte, ptl = pte_alloc_map_lock(vma.vm_mm, pmd_off(vma.vm_mm, addr), addr)
+    if pte is None:
+        return VM_FAULT_OOM
+    if pte_none(ptep_get(pte)):
+        set_pte_at(vma.vm_mm, addr, pte, pfn_pte(pfn, prot))
+    pte_unmap_unlock(pte, ptl)
+    return VM_FAULT_NOPAGE
+
+
 def do_wp_page(vmf: vm_fault) -> vm_fault_t:
     """Handle a store to a present, read-only entry, or break a share for a reader.
 
@@ -798,7 +832,8 @@ def do_wp_page(vmf: vm_fault) -> vm_fault_t:
     folio = vm_normal_page(vma, vmf.address, vmf.orig_pte)
     vmf.page = folio
     if vma.vm_flags & VM_SHARED != 0:
-        assert folio is not None
+        if folio is None:
+            return wp_pfn_shared(vmf)
         return wp_page_shared(vmf, folio)
     if folio is not None and folio_test_anon(folio):
         exclusive = PageAnonExclusive(folio)
@@ -865,14 +900,14 @@ def do_pte_missing(vmf: vm_fault) -> vm_fault_t:
 def __do_fault(vmf: vm_fault) -> vm_fault_t:
     """Get the page from the file system, locked; with a PTE table in hand, as none may be allocated with it locked.
 
-    Differs: ->fault is filemap_fault, which always locks the folio.
+    Differs: ->fault is filemap_fault, which always locks the folio, or a driver's, which has mapped its frame.
     """
     vma = vmf.vma
     if pmd_none(pmdp_get(vmf.pmd)) and vmf.prealloc_pte is None:
         vmf.prealloc_pte = pte_alloc_one(vma.vm_mm)
         if vmf.prealloc_pte is None:
             return VM_FAULT_OOM
-    ret = filemap_fault(vmf)
+    ret = vm_ops_fault(vmf)
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         return ret
     assert ret & VM_FAULT_LOCKED != 0

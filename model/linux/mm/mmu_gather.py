@@ -180,6 +180,7 @@ def __tlb_gather_mmu(tlb: mmu_gather, mm: mm_struct, fullmm: bool) -> None:
     tlb.active = 0
     tlb.batch_count = 0
     tlb.delayed_rmap = False
+    tlb.vma_pfn = False
     tlb_table_init(tlb)
     __tlb_reset_range(tlb)
     inc_tlb_flush_pending(tlb.mm)

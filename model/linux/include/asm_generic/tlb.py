@@ -3,7 +3,7 @@
 
 Unhook pages and tables, invalidate the TLBs, free: always in this order.
 
-Left out: huge pages and levels above the PMD table, shared tables, PFN maps and what tracks them.
+Left out: huge pages and levels above the PMD table, shared tables.
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
@@ -11,6 +11,7 @@ from asm.pgalloc import __pte_free_tlb
 from asm.pgtable_types import pte_p, pte_t
 from asm.tlb import tlb_flush
 from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_MMU_GATHER_NO_GATHER, CONFIG_SMP
+from linux.mm import VM_PFNMAP
 from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
 from mm.mmu_gather import tlb_remove_table
@@ -31,7 +32,7 @@ class mmu_gather:
 
     Differs: a batch of pages is a number, 0 for `local`; `nr` and `encoded_pages` hold those of all batches, batch b
     from b·MAX_GATHER_BATCH on.  Only their owner ever sees them.  Differs: the batch of tables is in here too.
-    Left out: need_flush_all, cleared_puds and above, vma_exec, vma_huge, vma_pfn, page_size.
+    Left out: need_flush_all, cleared_puds and above, vma_exec, vma_huge, page_size.
     """
 
     mm: mm_struct
@@ -43,6 +44,7 @@ class mmu_gather:
     fullmm: bool
     freed_tables: bool
     delayed_rmap: bool
+    vma_pfn: bool
     cleared_ptes: bool
     cleared_pmds: bool
     batch_count: u4
@@ -102,10 +104,18 @@ def tlb_get_unmap_size(tlb: mmu_gather) -> Addr:
 
 
 def tlb_start_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
-    """Begin with a VMA.
+    """Begin with a VMA."""
+    if not tlb.fullmm:
+        tlb_update_vma_flags(tlb, vma)
 
-    Left out: what depends on the VMA's kind.
+
+def tlb_update_vma_flags(tlb: mmu_gather, vma: vm_area_struct) -> None:
+    """Note what kinds of VMAs the gather has seen.
+
+    Left out: huge and executable ones.
     """
+    if vma.vm_flags & VM_PFNMAP != 0:
+        tlb.vma_pfn = True
 
 
 def tlb_end_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
@@ -116,10 +126,9 @@ def tlb_end_vma(tlb: mmu_gather, vma: vm_area_struct) -> None:
 
 
 def tlb_free_vmas(tlb: mmu_gather) -> None:
-    """Flush before VMAs leave the rmap, if one of them is a PFN map.
-
-    Left out: PFN maps.
-    """
+    """Flush before VMAs leave the rmap if one of them is a PFN map, whose frames no reference keeps."""
+    if not tlb.fullmm and tlb.vma_pfn:
+        tlb_flush_mmu_tlbonly(tlb)
 
 
 def tlb_flush_pte_range(tlb: mmu_gather, address: Addr, size: Addr) -> None:
