@@ -172,6 +172,7 @@ def test_the_model_imports_as_linux_includes(path: Path) -> None:
                 "enum",
                 "stubs",
                 "fs",
+                "filesystem",
                 "config",
                 *(("cpu", "smp") if in_arch else ()),
                 "__future__",
