@@ -6,12 +6,13 @@ what undoes their work: zapping entries, freeing page tables.
 
 Left out: swap entries and markers; huge pages and the levels above
 the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison; PT_RECLAIM, so that only munmap frees tables;
-fault-around; the retry protocol and per-VMA locks (see `linux.mmap_lock`).
+the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE
 from asm.pgalloc import pmd_populate, pte_alloc_one
 from asm.pgtable import (
+    arch_wants_old_prefaulted_pte,
     flush_tlb_fix_spurious_fault,
     pfn_pte,
     pmd_clear,
@@ -34,7 +35,7 @@ from asm.pgtable import (
     ptep_set_access_flags,
     ptep_set_wrprotect,
 )  # fmt: skip
-from asm.pgtable_types import pgprot_t, pmd_p, pte_p, pte_t
+from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pte_p, pte_t
 from asm.tlb import (
     __tlb_remove_folio_pages,
     mmu_gather,
@@ -69,6 +70,7 @@ from linux.mm import (
     pte_unmap_unlock,
     vm_fault,
     vma_is_anonymous,
+    vma_pages,
 )  # fmt: skip
 from linux.mm_inline import mm_tlb_flush_pending
 from linux.mm_types import (
@@ -105,6 +107,7 @@ from linux.pgtable import (
     pmd_addr_end,
     pmd_off,
     pmdp_get,
+    pte_index,
     pte_sw_mkyoung,
     ptep_get,
     ptep_get_lockless,
@@ -113,7 +116,7 @@ from linux.pgtable import (
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp
-from mm.filemap import filemap_page_mkwrite, folio_unlock
+from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
@@ -138,6 +141,7 @@ from ptelab.lang import (
     lockdep_assert_held,
     new,
     onstack,
+    param,
     pool,
     spin_lock,
     spin_unlock,
@@ -145,6 +149,8 @@ from ptelab.lang import (
     u4,
     u8,
 )  # fmt: skip
+
+FAULT_AROUND_PAGES = param("FAULT_AROUND_PAGES", 1)
 
 
 def free_pte_range(tlb: mmu_gather, pmd: pmd_p, addr: Addr) -> None:
@@ -924,8 +930,12 @@ def set_pte_range(vmf: vm_fault, folio: Folio, addr: Addr) -> None:
     """
     vma = vmf.vma
     write = vmf.flags & FAULT_FLAG_WRITE != 0
+    prefault = vmf.address != addr
     entry = pfn_pte(folio_pfn(folio), vma.vm_page_prot)
-    entry = pte_sw_mkyoung(entry)
+    if prefault and arch_wants_old_prefaulted_pte():
+        entry = pte_mkold(entry)
+    else:
+        entry = pte_sw_mkyoung(entry)
     if write:
         entry = maybe_mkwrite(pte_mkdirty(entry), vma)
     elif pte_write(entry) and folio_test_dirty(folio):
@@ -974,11 +984,41 @@ def finish_fault(vmf: vm_fault) -> vm_fault_t:
     return 0
 
 
-def do_read_fault(vmf: vm_fault) -> vm_fault_t:
-    """Map a page for a load.
+def do_fault_around(vmf: vm_fault) -> vm_fault_t:
+    """Map what the page cache has ready around the address, within the VMA and the PTE table.
 
-    Left out: fault-around.
+    Left out: what happens if the file system has no ->map_pages; here it is filemap_map_pages.
     """
+    vma = vmf.vma
+    pte_off: Addr = pte_index(vmf.address)
+    vma_off: Addr = vmf.pgoff - vma.vm_pgoff
+    from_pte: Addr = pte_off - pte_off % FAULT_AROUND_PAGES
+    if from_pte + vma_off < pte_off:
+        from_pte = pte_off - vma_off
+    to_pte: Addr = from_pte + FAULT_AROUND_PAGES if from_pte + FAULT_AROUND_PAGES < PTRS_PER_PTE else PTRS_PER_PTE
+    if pte_off + vma_pages(vma) < to_pte + vma_off:
+        to_pte = pte_off + vma_pages(vma) - vma_off
+    if pmd_none(pmdp_get(vmf.pmd)):
+        vmf.prealloc_pte = pte_alloc_one(vma.vm_mm)
+        if vmf.prealloc_pte is None:
+            return VM_FAULT_OOM
+    return filemap_map_pages(vmf, vmf.pgoff + from_pte - pte_off, vmf.pgoff + to_pte - 1 - pte_off)
+
+
+def should_fault_around(vmf: vm_fault) -> bool:
+    """Whether a load maps more than the page that it needs.
+
+    Differs: what has ->map_pages is what is no PFN map.  Left out: userfaultfd's minor faults.
+    """
+    return FAULT_AROUND_PAGES > 1 and vmf.vma.vm_flags & VM_PFNMAP == 0
+
+
+def do_read_fault(vmf: vm_fault) -> vm_fault_t:
+    """Map a page for a load, and what is around it."""
+    if should_fault_around(vmf):
+        ret = do_fault_around(vmf)
+        if ret != 0:
+            return ret
     ret = __do_fault(vmf)
     if ret & (VM_FAULT_ERROR | VM_FAULT_NOPAGE) != 0:
         return ret

@@ -163,6 +163,14 @@ def folio_ref_add(folio: Folio, nr: atomic_t) -> None:
     atomic_add(nr, folio._refcount)
 
 
+def folio_ref_dec(folio: Folio) -> None:
+    """Give a reference back that is not the last.
+
+    Differs: Linux has it in include/linux/page_ref.h.
+    """
+    atomic_dec(folio._refcount)
+
+
 def folio_ref_count(folio: Folio) -> atomic_t:
     """How many references there are.
 

@@ -199,6 +199,14 @@ def ptep_set_wrprotect(mm: mm_struct, addr: Addr, ptep: pte_p) -> None:
         ptep_xchg_lazy(mm, addr, ptep, pte_wrprotect(pte))
 
 
+def arch_wants_old_prefaulted_pte() -> bool:
+    """Whether entries that no access asked for should start old: they are young unless an architecture says so.
+
+    Differs: Linux has it in mm/memory.c.
+    """
+    return False
+
+
 def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
     """Do nothing: without RDP no TLB entry outlives the change of its entry."""
 

@@ -16,6 +16,14 @@ from mm.pgtable_generic import ptep_clear_flush  # noqa: F401
 from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
 
 
+def arch_wants_old_prefaulted_pte() -> bool:
+    """Whether entries that no access asked for should start old: they are young unless an architecture says so.
+
+    Differs: Linux has it in mm/memory.c.
+    """
+    return False
+
+
 def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
     """Do nothing: the fault has dropped the stale entry."""
 
