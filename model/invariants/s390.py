@@ -8,7 +8,7 @@ from arch.s390.mm.pgtable import ptep_flush_lazy
 from asm.mmu_context import finish_arch_post_lock_switch
 from asm.pgtable import pmd_pfn, pmd_present, ptep_set_access_flags, set_pte
 from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
-from cpu import PIC_PROTECTION, TEID_STORE, Core, Cpu, ipte, page_fault
+from cpu import PIC_PROTECTION, TEID_STORE, Core, Cpu, ipte, page_fault, rdp
 from hw.memory import NR_CPUS
 from linux.mm_types import mm_struct
 from linux.sched import task_struct
@@ -93,3 +93,12 @@ def sometimes_noted(ptep: pte_p, entry: pte_t) -> None:
         reach("access_noted")
     if entry.dirty and not ptep.pte.dirty:
         reach("store_noted")
+
+
+@on_entry(rdp)
+def sometimes_rdp(local: bool) -> None:
+    """An entry lets stores through without having been invalid; or a CPU drops what it has formed of it before."""
+    if local:
+        reach("rdp_local")
+    else:
+        reach("rdp_global")

@@ -66,6 +66,7 @@ PROFILES = {
         ),
         Profile("arm64+mixed", "CPU 0 sets both, the others set neither", _ARM64_ACTORS, _hafdbs(2, 0)),
         Profile("s390", "access and dirty are software's, IPTE clears and flushes", _S390_ACTORS),
+        Profile("s390+rdp", "a protected entry can let stores through without IPTE", _S390_ACTORS, {"RDP": 1}),
     )
 }
 """Every profile by its name."""

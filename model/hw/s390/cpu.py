@@ -8,6 +8,7 @@ H1 `speculation` forms TLB entries from any valid entry at any time.  The hardwa
 the kernel calls young and dirty is software's, an old entry is invalid and a clean one is protected.
 H2 A store through an unprotected TLB entry touches no page-table entry.
 H4 A store through a protected one is suppressed with a protection exception, whatever the entry in memory says now.
+With the facility for it (RDP=1) RDP lets stores through a protected entry without making it invalid first.
 H6 An entry for a segment (`psc`) may be used until all of the address space is purged.
 H7 IPTE sets the invalid bit and purges what was formed from the entry on every CPU; it completes when all have done so,
 and so does IDTE for an address space.  Neither is an interrupt to the other CPUs' programs.
@@ -17,7 +18,7 @@ entries.
 
 Differs: two levels of tables; a TLB entry goes when an access finds it evicted; an ASCE is the mm's top table.
 Differs: what a CPU caches is of one address space only, that of the column: in another one it runs nothing.
-Left out: storage keys, large pages, RDP, common segments.
+Left out: storage keys, large pages, common segments.
 """
 
 from typing import Annotated, NamedTuple, TypeAlias
@@ -45,6 +46,7 @@ from ptelab.lang import (
 
 PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
 PTRS_PER_PMD = param("PTRS_PER_PMD", 1)
+RDP = param("RDP", 0)
 
 PIC_DAT = 1
 PIC_PROTECTION = 2
@@ -255,6 +257,22 @@ def ipte(addr: Addr, slot: pte_p, asce: pmd_p, local: bool) -> None:
         purge_everywhere(asce, 1 << addr)
     elif at(Core, cpu_id()).asce == asce:
         purge(1 << addr)
+
+
+def rdp(addr: Addr, slot: pte_p, asce: pmd_p, local: bool) -> None:
+    """RDP: clear the protection bit, and have what was formed from the entry purged, here or everywhere.
+
+    It does not wait for other CPUs: until they have done so, a store there may still be suppressed.
+    """
+    done = False
+    while not done:
+        old = slot.pte
+        done = try_cmpxchg(slot.pte, old, old._replace(protect=False))
+    if at(Core, cpu_id()).asce == asce:
+        purge(1 << addr)
+    for cpu in range(NR_CPUS):
+        if not local and cpu != cpu_id() and at(Core, cpu).asce == asce:
+            atomic_or(1 << addr, at(Interconnect, cpu_id() * NR_CPUS + cpu).pending)
 
 
 def idte(asce: pmd_p) -> None:

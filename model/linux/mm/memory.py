@@ -1100,7 +1100,7 @@ def fix_spurious_fault(vmf: vm_fault) -> None:
     Left out: FAULT_FLAG_TRIED.
     """
     if vmf.flags & FAULT_FLAG_WRITE != 0:
-        flush_tlb_fix_spurious_fault(vmf.vma, vmf.address)
+        flush_tlb_fix_spurious_fault(vmf.vma, vmf.address, vmf.pte)
 
 
 def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:

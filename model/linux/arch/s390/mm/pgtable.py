@@ -7,7 +7,7 @@ flush left for later.  Left out: virtual machines, preempt_disable, which here n
 
 from asm.pgtable import set_pte
 from asm.pgtable_types import pte_p, pte_t
-from cpu import ipte
+from cpu import ipte, rdp
 from linux.mm_types import mm_cpumask, mm_struct, vm_area_struct
 from linux.types import Addr
 
@@ -58,6 +58,20 @@ def ptep_flush_lazy(mm: mm_struct, addr: Addr, ptep: pte_p) -> pte_t:
         ptep_ipte_global(mm, addr, ptep)
     atomic_dec(mm.context.flush_count)
     return old
+
+
+def ptep_reset_dat_prot(mm: mm_struct, addr: Addr, ptep: pte_p, new: pte_t) -> None:
+    """Let stores through an entry, which stays valid, and then note in it what software has to know.
+
+    Context: the caller has checked that nothing else that the hardware sees is to change.
+    """
+    atomic_inc(mm.context.flush_count)
+    if mm_cpumask(mm) == 1 << cpu_id():
+        rdp(addr, ptep, mm.pgd, True)
+    else:
+        rdp(addr, ptep, mm.pgd, False)
+    set_pte(ptep, new)
+    atomic_dec(mm.context.flush_count)
 
 
 def ptep_xchg_lazy(mm: mm_struct, addr: Addr, ptep: pte_p, new: pte_t) -> pte_t:

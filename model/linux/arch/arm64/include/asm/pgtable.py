@@ -25,7 +25,7 @@ def arch_wants_old_prefaulted_pte() -> bool:
     return cpu_has_hw_af()
 
 
-def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
+def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr, ptep: pte_p) -> None:
     """Drop the stale entry of this CPU; the fault has not."""
     local_flush_tlb_page_nonotify(vma, address)
 

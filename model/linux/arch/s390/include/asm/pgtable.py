@@ -2,13 +2,21 @@
 """Mirrors arch/s390/include/asm/pgtable.h (v7.0).
 
 An old entry is invalid to the hardware and a clean one protected, so that the first access faults and the first store
-does.  Left out: swap, special and large entries, secure guests, RDP.
+does.  Left out: swap, special and large entries, secure guests.
 """
 
 from arch.s390.mm.mmap import vm_get_page_prot  # noqa: F401
-from arch.s390.mm.pgtable import ptep_modify_prot_commit, ptep_modify_prot_start, ptep_xchg_direct, ptep_xchg_lazy  # noqa: F401
+from arch.s390.mm.pgtable import (  # noqa: F401
+    ptep_modify_prot_commit,
+    ptep_modify_prot_start,
+    ptep_reset_dat_prot,
+    ptep_xchg_direct,
+    ptep_xchg_lazy,
+)
+from asm.cpufeature import cpu_has_rdp
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
+from cpu import rdp
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
 
@@ -207,18 +215,30 @@ def arch_wants_old_prefaulted_pte() -> bool:
     return False
 
 
-def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
-    """Do nothing: without RDP no TLB entry outlives the change of its entry."""
+def pte_allow_rdp(old: pte_t, new: pte_t) -> bool:
+    """Whether one entry becomes another by RDP: stores are let through, and nothing else changes for the hardware."""
+    if not old.protect or new.protect:
+        return False
+    return old.valid == new.valid and old.pfn == new.pfn
+
+
+def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr, ptep: pte_p) -> None:
+    """Drop what this CPU has formed from an entry before RDP; without RDP nothing outlives the change of its entry."""
+    if cpu_has_rdp() and not ptep.pte.protect:
+        rdp(address, ptep, vma.vm_mm.pgd, True)
 
 
 def ptep_set_access_flags(vma: vm_area_struct, addr: Addr, ptep: pte_p, entry: pte_t, dirty: bool) -> bool:
-    """Replace an entry by one that allows more, with the flush; whether it was another.
+    """Replace an entry by one that allows more, by RDP or with the flush; whether it was another.
 
     Context: PTL held.
     """
     if pte_same(ptep.pte, entry):
         return False
-    ptep_xchg_direct(vma.vm_mm, addr, ptep, entry)
+    if cpu_has_rdp() and pte_allow_rdp(ptep.pte, entry):
+        ptep_reset_dat_prot(vma.vm_mm, addr, ptep, entry)
+    else:
+        ptep_xchg_direct(vma.vm_mm, addr, ptep, entry)
     return True
 
 

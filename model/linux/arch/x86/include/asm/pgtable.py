@@ -24,7 +24,7 @@ def arch_wants_old_prefaulted_pte() -> bool:
     return False
 
 
-def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr) -> None:
+def flush_tlb_fix_spurious_fault(vma: vm_area_struct, address: Addr, ptep: pte_p) -> None:
     """Do nothing: the fault has dropped the stale entry."""
 
 
