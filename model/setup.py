@@ -19,9 +19,10 @@ from asm.pgtable import (
     pte_mkold,
     pte_mkwrite,
     pte_mkyoung,
+    pte_pmd,
     pte_wrprotect,
 )  # fmt: skip
-from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p
+from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
 from boot import boot_cpu, boot_elsewhere, boot_tlb
 from driver import vmw_bo_dirty
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
@@ -185,6 +186,18 @@ def setup_entry(vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirt
     at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = entry
     folio._mapcount += 1
     folio._refcount += 1
+
+
+def setup_huge(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: bool) -> None:
+    """Let an upper entry map a huge page of a file, as setup_pte does with an entry of a PTE table."""
+    assert PTRS_PER_PTE == 1
+    setup_pte(vma, addr, write, dirty, young)
+    slot = at(pmd_p, index_of(vma.vm_mm.pgd) + addr)
+    table = pmd_pfn(slot.pmd)
+    entry = at(pte_p, table).pte
+    at(pte_p, table).pte = pte_t()
+    at(ptdesc, table).__page_refcount = False
+    slot.pmd = pte_pmd(entry)
 
 
 def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool) -> None:

@@ -4,7 +4,7 @@
 Flags: accounting, dirty_tracking.
 """
 
-from asm.pgtable import pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_present, pte_write
+from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_present, pte_write
 from asm.pgtable_types import pmd_p
 from hw.memory import NR_PAGES, Frame, Table
 from invariants.observe import entries_of, entry_of
@@ -90,7 +90,7 @@ def always_table_owned(table: ptdesc) -> None:
     """At quiescence a table that is allocated was freed by RCU or is hooked up, once; one that was freed is not."""
     hooked: u4 = 0
     for slot in pool(pmd_p):
-        if pmd_present(slot.pmd) and pmd_pfn(slot.pmd) == index_of(table):
+        if pmd_present(slot.pmd) and not pmd_leaf(slot.pmd) and pmd_pfn(slot.pmd) == index_of(table):
             hooked += 1
     live = table.__page_refcount and not at(Table, index_of(table)).retired
     if hooked != (1 if live else 0):

@@ -6,6 +6,7 @@ Flag: entry_changed_in_use.
 
 from asm.pgtable import (
     flush_tlb_fix_spurious_fault,
+    pmd_leaf,
     pmd_pfn,
     pmd_present,
     pte_hw_dirty,
@@ -27,7 +28,7 @@ from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, 
 def cached_somewhere(slot: pte_p, pfn: Pfn) -> bool:
     """Whether a CPU that has the mm of an entry loaded has another page in its TLB for the entry's address."""
     for upper in pool(pmd_p):
-        if pmd_present(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
+        if pmd_present(upper.pmd) and not pmd_leaf(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
             addr: Addr = index_of(upper) % PTRS_PER_PMD * PTRS_PER_PTE + index_of(slot) % PTRS_PER_PTE
             mm = at(mm_struct, index_of(upper) // PTRS_PER_PMD)
             for cpu in range(NR_CPUS):

@@ -15,6 +15,7 @@ from linux.fs import address_space
 from linux.mm import VM_WRITE
 from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
+from mm.huge_memory import __split_huge_pmd_locked, zap_huge_pmd
 from mm.mprotect import prot_commit_flush_ptes
 from mm.mremap import move_locked_ptes, move_normal_pmd
 from mm.page_writeback import filemap_dirty_folio
@@ -147,3 +148,16 @@ def always_told_of_stores(addr: Addr, len: Addr, mode: u3, result: Errno) -> Non
 def sometimes_userfault() -> None:
     """A store faults because user space wants to know of it."""
     reach("userfault")
+
+
+@on_entry(__split_huge_pmd_locked)
+def sometimes_split() -> None:
+    """The huge page of a file is unmapped to be mapped page by page."""
+    reach("huge_page_split")
+
+
+@on_return(zap_huge_pmd)
+def sometimes_zap_huge(result: bool) -> None:
+    """A huge page is zapped, or was split just before."""
+    if result:
+        reach("huge_page_zapped")

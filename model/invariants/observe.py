@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reading the state: what conditions of litmus tests and other invariants ask for."""
 
-from asm.pgtable import pmd_pfn, pmd_present, pte_pfn, pte_present
+from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pmd_pte, pte_pfn, pte_present
 from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pte_p, pte_t
 from hw.memory import NR_PAGES, Addr, Disk, Frame, Value
 from linux.fs import address_space
@@ -17,6 +17,8 @@ def entry_of(mm: mm_struct, addr: Addr) -> pte_t:
     upper = at(pmd_p, index_of(mm.pgd) + addr // PTRS_PER_PTE).pmd
     if not pmd_present(upper):
         return pte_t()
+    if pmd_leaf(upper):
+        return pmd_pte(upper)
     return at(pte_p, pmd_pfn(upper) * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte
 
 

@@ -6,7 +6,7 @@ Flag: entry_changed_in_use.
 
 from arch.s390.mm.pgtable import ptep_flush_lazy
 from asm.mmu_context import finish_arch_post_lock_switch
-from asm.pgtable import pmd_pfn, pmd_present, ptep_set_access_flags, set_pte
+from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, ptep_set_access_flags, set_pte
 from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
 from cpu import PIC_PROTECTION, TEID_STORE, Core, Cpu, ipte, page_fault, rdp
 from hw.memory import NR_CPUS
@@ -36,7 +36,7 @@ def attached_elsewhere(slot: pte_p) -> bool:
     exit_mmap empties entries by plain stores although CPUs that have gone idle may still have the ASCE loaded.
     """
     for upper in pool(pmd_p):
-        if pmd_present(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
+        if pmd_present(upper.pmd) and not pmd_leaf(upper.pmd) and pmd_pfn(upper.pmd) == index_of(slot) // PTRS_PER_PTE:
             mm = at(mm_struct, index_of(upper) // PTRS_PER_PMD)
             for cpu in range(NR_CPUS):
                 if cpu != cpu_id() and at(Core, cpu).asce == mm.pgd and per_cpu(Cpu, cpu).attached:

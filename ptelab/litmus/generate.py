@@ -158,7 +158,14 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
             entry = (bits.write, bits.dirty, bits.young, test.is_exclusive(bits))
             call("setup_anon_pte", _vma(vma, used), vma.start + page, folio, *entry)
         else:
-            call("setup_pte", _vma(vma, used), vma.start + page, bits.write, bits.dirty, bits.young)
+            call(
+                "setup_huge" if bits.huge else "setup_pte",
+                _vma(vma, used),
+                vma.start + page,
+                bits.write,
+                bits.dirty,
+                bits.young,
+            )
     for (thread, name, page), bits in test.tlbs.items():
         vma = test.vmas[name]
         mapped = _folio(test, vma, page, bits, element)

@@ -17,7 +17,7 @@ RESULTS: tuple[Result, ...] = ("Never", "Sometimes", "Always", "DEADLOCK", "Mayb
 KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
 _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
-_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive")
+_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive", "huge")
 _FLAGS = {"shared": True, "private": False, "hole": True, "readonly": True}
 _PROT = {"r": False, "rw": True}
 
@@ -65,6 +65,7 @@ class Bits:
     young: bool
     page: str = ""  # the anonymous page, if it is one
     exclusive: bool | None = None  # None: if nothing else maps the page
+    huge: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -478,7 +479,10 @@ class _Init:
         if bits["write"] and vma.file and not vma.shared and not anonymous:
             raise test.error(record[0].pos, f"{vma.name} is private, and this is the file's page", "write:0")
         exclusive = bool(bits["exclusive"]) if "exclusive" in bits else None
-        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive)
+        huge = bool(bits.get("huge", 0))
+        if huge and (anonymous or test.bounds.get("PTRS_PER_PTE") != 1):
+            raise test.error(record[0].pos, "only a file's page can be huge, with Bounds=PTRS_PER_PTE:1")
+        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive, huge)
 
     # The anonymous page that an address has by another item, for an entry that does not say which.
     def _page_there(self, address: tuple[str, int], record: syntax.Record) -> str:

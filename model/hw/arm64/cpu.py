@@ -71,10 +71,12 @@ class pte_t(NamedTuple):
 
 
 class pmd_t(NamedTuple):
-    """A table descriptor: valid, and the PTE table."""
+    """A table descriptor: valid, and the PTE table; or a block descriptor, which maps a huge page itself."""
 
     valid: bool = False
     pfn: TablePfn = 0
+    leaf: bool = False
+    entry: pte_t = pte_t()
 
 
 @struct
@@ -180,6 +182,8 @@ def walk(addr: Addr, write: bool) -> u3:
     upper = this_cpu(Cpu).psc[index]
     if not upper.valid:
         upper = top_entry(addr).pmd
+        if upper.leaf:
+            return walk_leaf(addr, write, upper)
         if not upper.valid:
             return page_fault(addr, FSC_TRANSLATION | wnr)
         this_cpu(Cpu).psc[index] = upper
@@ -199,6 +203,34 @@ def walk(addr: Addr, write: bool) -> u3:
         return 0
     fill(addr, pte, False)
     return 0
+
+
+def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
+    """End a walk at a block descriptor: a syndrome, or 0 when the access has to be tried again."""
+    pte = upper.entry
+    wnr: u3 = WNR if write else 0
+    if not pte.valid:
+        return page_fault(addr, FSC_TRANSLATION | wnr)
+    if not pte.af:
+        if hafdbs() == 0:
+            return page_fault(addr, FSC_ACCESS | wnr)
+        set_leaf(addr, upper, pte._replace(af=True))
+        return 0
+    if write and pte.rdonly:
+        if not (pte.dbm and hafdbs() >= 2):
+            return page_fault(addr, FSC_PERM | WNR)
+        set_leaf(addr, upper, pte._replace(rdonly=False))
+        return 0
+    fill(addr, pte, False)
+    return 0
+
+
+def set_leaf(addr: Addr, upper: pmd_t, entry: pte_t) -> None:
+    """Update the block descriptor just read, unless it has changed."""
+    go_on = choose(1) == 0
+    slot = top_entry(addr)
+    if go_on:
+        try_cmpxchg(slot.pmd, upper, upper._replace(entry=entry))
 
 
 def page_fault(addr: Addr, esr: u3) -> u3:
@@ -323,7 +355,10 @@ def speculation() -> None:
         upper = this_cpu(Cpu).psc[addr // PTRS_PER_PTE]
         if not upper.valid:
             upper = top_entry(addr).pmd
-            this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+            if not upper.leaf:
+                this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+            elif upper.entry.valid and upper.entry.af:
+                fill(addr, upper.entry, True)
         else:
             pte = read_entry(upper, addr)
             if pte.valid and pte.af:

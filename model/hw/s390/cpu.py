@@ -72,10 +72,12 @@ class pte_t(NamedTuple):
 
 
 class pmd_t(NamedTuple):
-    """A segment-table entry: whether it is valid, and the page table."""
+    """A segment-table entry: whether it is valid, and the page table; or one that maps a large page itself."""
 
     valid: bool = False
     pfn: TablePfn = 0
+    leaf: bool = False
+    entry: pte_t = pte_t()
 
 
 @struct
@@ -176,6 +178,8 @@ def walk(addr: Addr, write: bool) -> u3:
     upper = this_cpu(Cpu).psc[index]
     if not upper.valid:
         upper = top_entry(addr).pmd
+        if upper.leaf:
+            return walk_leaf(addr, write, upper)
         if not upper.valid:
             return page_fault(addr, PIC_DAT | store_bit)
         this_cpu(Cpu).psc[index] = upper
@@ -186,6 +190,17 @@ def walk(addr: Addr, write: bool) -> u3:
     if write and pte.protect:
         return page_fault(addr, PIC_PROTECTION | TEID_STORE)
     fill(addr, pte, False)
+    return 0
+
+
+def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
+    """End a translation at a segment-table entry that maps a large page: an exception, or 0 to try the access again."""
+    store_bit: u3 = TEID_STORE if write else 0
+    if not upper.entry.valid:
+        return page_fault(addr, PIC_DAT | store_bit)
+    if write and upper.entry.protect:
+        return page_fault(addr, PIC_PROTECTION | TEID_STORE)
+    fill(addr, upper.entry, False)
     return 0
 
 
@@ -275,6 +290,15 @@ def rdp(addr: Addr, slot: pte_p, asce: pmd_p, local: bool) -> None:
             atomic_or(1 << addr, at(Interconnect, cpu_id() * NR_CPUS + cpu).pending)
 
 
+def idte_segment(addr: Addr, slot: pmd_p, asce: pmd_p) -> None:
+    """IDTE: set the invalid bit of a segment-table entry of a large page, then purge what was formed from it."""
+    done = False
+    while not done:
+        old = slot.pmd
+        done = try_cmpxchg(slot.pmd, old, old._replace(entry=old.entry._replace(valid=False)))
+    purge_everywhere(asce, 1 << addr)
+
+
 def idte(asce: pmd_p) -> None:
     """IDTE: purge everything of an address space from every CPU."""
     purge_everywhere(asce, (1 << (NR_PAGES + PTRS_PER_PMD)) - 1)
@@ -321,7 +345,10 @@ def speculation() -> None:
         upper = this_cpu(Cpu).psc[addr // PTRS_PER_PTE]
         if not upper.valid:
             upper = top_entry(addr).pmd
-            this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+            if not upper.leaf:
+                this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+            elif upper.entry.valid:
+                fill(addr, upper.entry, True)
         else:
             pte = read_entry(upper, addr)
             if pte.valid:

@@ -15,7 +15,9 @@ H7 An invalidation lies between two instructions, so none is in flight with an o
 Differs: two levels, the top table and the PTE tables; the levels between add steps but no new kind of entry.
 Differs: D is set where the bits for software are still what the walk saw, else the walk is done again.
 Differs: a fill replaces what the TLB holds for the address, and an entry goes when an access finds it evicted; that is
-every eviction at any time, because an entry that is not used has no effect.  Left out: PCIDs, global and huge pages,
+every eviction at any time, because an entry that is not used has no effect.
+Differs: a huge page is one page, as large as a PTE table of one entry.
+Left out: PCIDs, global pages,
 memory types, protection keys, the A bit of upper entries, setting D while W is already clear (old CPUs).
 """
 
@@ -46,10 +48,12 @@ class pte_t(NamedTuple):
 
 
 class pmd_t(NamedTuple):
-    """An entry of the top table: P and the PTE table."""
+    """An entry of the top table: P and the PTE table; or, with PS, an entry that maps a huge page itself."""
 
     present: bool = False
     pfn: TablePfn = 0
+    leaf: bool = False
+    entry: pte_t = pte_t()
 
 
 @struct
@@ -136,6 +140,8 @@ def walk(addr: Addr, write: bool, entry: tlb_entry) -> u3:
         return page_fault(addr, PF_USER | PF_WRITE | PF_PROT)
     if not upper.present:
         upper = top_entry(addr).pmd
+        if upper.leaf:
+            return walk_leaf(addr, write, upper)
         if not upper.present:
             return page_fault(addr, PF_USER | PF_WRITE if write else PF_USER)
         this_cpu(Cpu).psc[index] = upper
@@ -153,6 +159,30 @@ def walk(addr: Addr, write: bool, entry: tlb_entry) -> u3:
     else:
         set_accessed(addr, pte, upper)
     return 0
+
+
+def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
+    """End a walk at an entry that maps a huge page: an error code, or 0 when the access has to be tried again."""
+    pte = upper.entry
+    if not pte.present:
+        return page_fault(addr, PF_USER | PF_WRITE if write else PF_USER)
+    if write and not pte.rw:
+        return page_fault(addr, PF_USER | PF_WRITE | PF_PROT)
+    if not pte.accessed:
+        set_leaf(addr, upper, pte._replace(accessed=True))
+    elif write and not pte.dirty:
+        set_leaf(addr, upper, pte._replace(dirty=True))
+    else:
+        fill(addr, pte, False)
+    return 0
+
+
+def set_leaf(addr: Addr, upper: pmd_t, entry: pte_t) -> None:
+    """Set A or D of the entry of a huge page that was just read, unless it has changed."""
+    go_on = choose(1) == 0
+    slot = top_entry(addr)
+    if go_on:
+        try_cmpxchg(slot.pmd, upper, upper._replace(entry=entry))
 
 
 def page_fault(addr: Addr, error_code: u3) -> u3:
@@ -233,7 +263,10 @@ def speculation() -> None:
         upper = this_cpu(Cpu).psc[addr // PTRS_PER_PTE]
         if not upper.present:
             upper = top_entry(addr).pmd
-            this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+            if not upper.leaf:
+                this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
+            elif upper.entry.present and upper.entry.accessed:
+                fill(addr, upper.entry, True)
         else:
             pte = read_entry(upper, addr)
             if pte.present and pte.accessed:

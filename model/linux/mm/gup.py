@@ -36,6 +36,7 @@ from linux.pgtable import (
     is_zero_pfn,
     my_zero_pfn,
     pmd_off,
+    pmd_trans_huge,
     pmdp_get,
     pmdp_get_lockless,
     ptep_get,
@@ -197,7 +198,7 @@ def gup_fast_pmd_range(mm: mm_struct, addr: Addr, flags: u4) -> Folio | None:
     """Find the PTE table of an address without a lock."""
     pmdp = pmd_off(mm, addr)
     pmd = pmdp_get_lockless(pmdp)
-    if pmd_none(pmd):
+    if pmd_none(pmd) or pmd_trans_huge(pmd):
         return None
     return gup_fast_pte_range(pmd, pmdp, addr, flags)
 

@@ -52,6 +52,7 @@ from filesystem import vm_ops_fault, vm_ops_pfn_mkwrite
 from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
+from linux.huge_mm import thp_is_possible
 from linux.mm import (
     VM_PFNMAP,
     VM_SHARED,
@@ -106,7 +107,10 @@ from linux.pgtable import (
     my_zero_pfn,
     pmd_addr_end,
     pmd_off,
+    pmd_trans_huge,
+    pmd_write,
     pmdp_get,
+    pmdp_get_lockless,
     pte_index,
     pte_sw_mkyoung,
     ptep_get,
@@ -117,6 +121,7 @@ from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp
 from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
+from mm.huge_memory import __split_huge_pmd, zap_huge_pmd
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
@@ -518,27 +523,43 @@ def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, 
             return addr
 
 
-def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr) -> Addr:
-    """Zap the entries of a range, PTE table by PTE table; again where a table went away meanwhile."""
+def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, single_folio: bool) -> Addr:
+    """Zap the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
+
+    `single_folio`: a folio must be unmapped in the end, so another's zap of a huge page is waited for.
+    Differs: an upper entry is read again only where it may have changed.  Left out: parts of huge pages.
+    """
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(tlb.mm, addr)
-        if pmd_none(pmdp_get(pmd)):
+        pmdval = pmdp_get(pmd)
+        if pmd_trans_huge(pmdval):
+            if zap_huge_pmd(tlb, vma, pmd, addr):
+                addr = next
+                continue
+            pmdval = pmdp_get(pmd)
+        elif single_folio and thp_is_possible() and pmd_none(pmdval):
+            ptl = pmd_lock(tlb.mm, pmd)
+            spin_unlock(ptl.page_table_lock)
+            pmdval = pmdp_get(pmd)
+        if pmd_none(pmdval):
             addr = next
         else:
             addr = zap_pte_range(tlb, vma, pmd, addr, next)
     return addr
 
 
-def unmap_page_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr) -> None:
+def unmap_page_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, single_folio: bool) -> None:
     """Zap a range of a VMA."""
     assert addr < end
     tlb_start_vma(tlb, vma)
-    zap_pmd_range(tlb, vma, addr, end)
+    zap_pmd_range(tlb, vma, addr, end, single_folio)
     tlb_end_vma(tlb, vma)
 
 
-def unmap_single_vma(tlb: mmu_gather, vma: vm_area_struct, start_addr: Addr, end_addr: Addr) -> None:
+def unmap_single_vma(
+    tlb: mmu_gather, vma: vm_area_struct, start_addr: Addr, end_addr: Addr, single_folio: bool = False
+) -> None:
     """Zap what a range and a VMA have in common."""
     start = vma.vm_start if vma.vm_start > start_addr else start_addr
     if start >= vma.vm_end:
@@ -547,7 +568,7 @@ def unmap_single_vma(tlb: mmu_gather, vma: vm_area_struct, start_addr: Addr, end
     if end <= vma.vm_start:
         return
     if start != end:
-        unmap_page_range(tlb, vma, start, end)
+        unmap_page_range(tlb, vma, start, end, single_folio)
 
 
 def unmap_vmas(tlb: mmu_gather, unmap: unmap_desc) -> None:
@@ -556,26 +577,30 @@ def unmap_vmas(tlb: mmu_gather, unmap: unmap_desc) -> None:
         unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end)
 
 
-def zap_page_range_single_batched(tlb: mmu_gather, vma: vm_area_struct, address: Addr, size: Addr) -> None:
+def zap_page_range_single_batched(
+    tlb: mmu_gather, vma: vm_area_struct, address: Addr, size: Addr, single_folio: bool = False
+) -> None:
     """Zap a range of one VMA; the caller ends the gather."""
     assert tlb.mm == vma.vm_mm
-    unmap_single_vma(tlb, vma, address, address + size)
+    unmap_single_vma(tlb, vma, address, address + size, single_folio)
 
 
-def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr) -> None:
+def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr, single_folio: bool = False) -> None:
     """Zap a range of one VMA."""
     tlb = new(mmu_gather)
     tlb_gather_mmu(tlb, vma.vm_mm)
-    zap_page_range_single_batched(tlb, vma, address, size)
+    zap_page_range_single_batched(tlb, vma, address, size, single_folio)
     tlb_finish_mmu(tlb)
 
 
-def unmap_mapping_range_vma(vma: vm_area_struct, start_addr: Addr, end_addr: Addr) -> None:
+def unmap_mapping_range_vma(vma: vm_area_struct, start_addr: Addr, end_addr: Addr, single_folio: bool) -> None:
     """Zap a range of one VMA."""
-    zap_page_range_single(vma, start_addr, end_addr - start_addr)
+    zap_page_range_single(vma, start_addr, end_addr - start_addr, single_folio)
 
 
-def unmap_mapping_range_tree(mapping: address_space, first_index: pgoff_t, last_index: pgoff_t) -> None:
+def unmap_mapping_range_tree(
+    mapping: address_space, first_index: pgoff_t, last_index: pgoff_t, single_folio: bool
+) -> None:
     """Zap what maps a range of a file, VMA by VMA.
 
     Context: i_mmap_rwsem held, which keeps the VMAs; of the mm nothing is held.
@@ -589,7 +614,7 @@ def unmap_mapping_range_tree(mapping: address_space, first_index: pgoff_t, last_
             zba: pgoff_t = first_index if first_index > vba else vba
             zea: pgoff_t = last_index if last_index < vea else vea
             if zba <= zea:
-                unmap_mapping_range_vma(vma, zba - vba + vma.vm_start, zea - vba + 1 + vma.vm_start)
+                unmap_mapping_range_vma(vma, zba - vba + vma.vm_start, zea - vba + 1 + vma.vm_start, single_folio)
 
 
 def unmap_mapping_folio(folio: Folio) -> None:
@@ -601,7 +626,7 @@ def unmap_mapping_folio(folio: Folio) -> None:
     assert mapping is not None
     lockdep_assert_held(folio.PG_locked)
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, folio.index, folio.index)
+    unmap_mapping_range_tree(mapping, folio.index, folio.index, True)
     i_mmap_unlock_read(mapping)
 
 
@@ -611,7 +636,7 @@ def unmap_mapping_range(mapping: address_space, holebegin: pgoff_t) -> None:
     Differs: what unmap_mapping_pages does is here.
     """
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES)
+    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES, False)
     i_mmap_unlock_read(mapping)
 
 
@@ -1136,10 +1161,15 @@ def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
     return 0
 
 
+def wp_huge_pmd(vmf: vm_fault) -> None:
+    """Handle a store to a read-only huge page: stores are noted page by page."""
+    __split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
+
+
 def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault_t:
     """Describe the fault and handle it.
 
-    Context: mmap_lock held for reading.
+    Context: mmap_lock held for reading.  Left out: mapping huge pages, and making old or clean ones young or dirty.
     """
     vmf = new(vm_fault)
     vmf.vma = vma
@@ -1147,6 +1177,12 @@ def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault
     vmf.flags = flags
     vmf.pgoff = linear_page_index(vma, address)
     vmf.pmd = pmd_off(vma.vm_mm, address)
+    if thp_is_possible():
+        orig_pmd = pmdp_get_lockless(vmf.pmd)
+        if pmd_trans_huge(orig_pmd):
+            if flags & FAULT_FLAG_WRITE == 0 or pmd_write(orig_pmd):
+                return 0
+            wp_huge_pmd(vmf)
     return handle_pte_fault(vmf)
 
 

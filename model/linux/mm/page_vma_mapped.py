@@ -4,13 +4,14 @@
 Left out: large folios, so a page has one entry at most in a VMA; hugetlb; migration and device entries.
 """
 
-from asm.pgtable import pmd_present, pmd_same, pte_none, pte_pfn, pte_present
-from linux.mm import pte_unmap_unlock
-from linux.pgtable import pmd_off, pmdp_get_lockless, ptep_get
+from asm.pgtable import pmd_present, pmd_pte, pmd_same, pte_none, pte_pfn, pte_present
+from linux.huge_mm import thp_is_possible
+from linux.mm import pmd_lock, pte_unmap_unlock
+from linux.pgtable import pmd_off, pmd_trans_huge, pmdp_get_lockless, ptep_get
 from linux.rmap import PVMW_SYNC, page_vma_mapped_walk_done, struct_page_vma_mapped_walk
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
 
-from ptelab.lang import spin_lock
+from ptelab.lang import spin_lock, spin_unlock
 
 
 def not_found(pvmw: struct_page_vma_mapped_walk) -> bool:
@@ -47,6 +48,22 @@ def map_pte(pvmw: struct_page_vma_mapped_walk) -> bool:
         pte_unmap_unlock(pte, ptl)
 
 
+def map_pmd(pvmw: struct_page_vma_mapped_walk) -> bool:
+    """Take the lock of an upper entry that maps a huge page; whether it maps the page.
+
+    The lock is kept, as pvmw.ptl_of_pmd says, unless the huge page was split meanwhile.
+    Differs: Linux has it in mm/page_vma_mapped.c as a part of page_vma_mapped_walk.
+    """
+    assert pvmw.pmd is not None
+    ptl = pmd_lock(pvmw.vma.vm_mm, pvmw.pmd)
+    pmde = pmdp_get_lockless(pvmw.pmd)
+    pvmw.ptl_of_pmd = pmd_trans_huge(pmde) or not pmd_present(pmde)
+    if not pvmw.ptl_of_pmd:
+        spin_unlock(ptl.page_table_lock)
+        return False
+    return pmd_trans_huge(pmde) and pte_pfn(pmd_pte(pmde)) == pvmw.pfn
+
+
 def check_pte(pvmw: struct_page_vma_mapped_walk) -> bool:
     """Whether the entry maps the page."""
     assert pvmw.pte is not None
@@ -57,13 +74,21 @@ def check_pte(pvmw: struct_page_vma_mapped_walk) -> bool:
 def page_vma_mapped_walk(pvmw: struct_page_vma_mapped_walk) -> bool:
     """Find the next entry that maps the page in the VMA, and leave its lock taken; false, unlocked, without one.
 
-    Left out: PVMW_SYNC's wait for the pmd lock, which is for huge pages.
+    Without PVMW_SYNC it does not wait for who has emptied the upper entry of a huge page and not uncounted it yet.
     """
-    if pvmw.pte is not None:
+    if pvmw.pte is not None or pvmw.pmd is not None:
         return not_found(pvmw)
     while True:
         pvmw.pmd = pmd_off(pvmw.vma.vm_mm, pvmw.address)
-        if not pmd_present(pmdp_get_lockless(pvmw.pmd)):
+        pmde = pmdp_get_lockless(pvmw.pmd)
+        if pmd_trans_huge(pmde):
+            found = map_pmd(pvmw)
+            if found or pvmw.ptl_of_pmd:
+                return found or not_found(pvmw)
+        elif not pmd_present(pmde):
+            if pvmw.flags & PVMW_SYNC != 0 and thp_is_possible():
+                ptl = pmd_lock(pvmw.vma.vm_mm, pvmw.pmd)
+                spin_unlock(ptl.page_table_lock)
             return False
         if map_pte(pvmw):
             if check_pte(pvmw):

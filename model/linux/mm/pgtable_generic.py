@@ -4,17 +4,21 @@
 Left out: huge entries; rcu_read_lock, as no table is reused within a run (see `stubs.memory`).
 """
 
+from asm.page import PMD_SIZE
 from asm.pgtable import (
+    pmd_mkinvalid,
     pmd_none,
     pmd_same,
+    pmdp_establish,
+    pmdp_huge_get_and_clear,
     pte_accessible,
     ptep_get_and_clear,
 )
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
-from asm.tlbflush import flush_tlb_page
+from asm.tlbflush import flush_tlb_page, flush_tlb_range
 from linux.mm import pte_alloc, pte_lockptr, pte_unmap_unlock
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
-from linux.pgtable import __pte_map, pmdp_get_lockless
+from linux.pgtable import __pte_map, pmd_trans_huge, pmdp_get, pmdp_get_lockless
 from linux.types import Addr
 
 from ptelab.lang import at, spin_lock
@@ -35,7 +39,7 @@ def ptep_clear_flush(vma: vm_area_struct, address: Addr, ptep: pte_p) -> pte_t:
 def __pte_offset_map(pmd: pmd_p, addr: Addr) -> tuple[pte_p | None, pmd_t]:
     """The slot of the entry for an address, None without a PTE table; and the upper entry that was seen."""
     pmdval = pmdp_get_lockless(pmd)
-    if pmd_none(pmdval):
+    if pmd_none(pmdval) or pmd_trans_huge(pmdval):
         return None, pmdval
     return __pte_map(pmdval, addr), pmdval
 
@@ -67,3 +71,20 @@ def pte_alloc_map_lock(mm: mm_struct, pmd: pmd_p, address: Addr) -> tuple[pte_p 
     if pte_alloc(mm, pmd):
         return None, at(ptdesc, 0)
     return pte_offset_map_lock(mm, pmd, address)
+
+
+def pmdp_invalidate(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Keep an upper entry of a huge page from the hardware, with the flush; returns what it was.
+
+    Context: pmd lock held.  Who looks without the lock sees that the entry is there.
+    """
+    old = pmdp_establish(vma, address, pmdp, pmd_mkinvalid(pmdp_get(pmdp)))
+    flush_tlb_range(vma, address, address + PMD_SIZE)
+    return old
+
+
+def pmdp_huge_clear_flush(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Empty an upper entry of a huge page, with the flush; returns what it was."""
+    pmd = pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
+    flush_tlb_range(vma, address, address + PMD_SIZE)
+    return pmd

@@ -8,14 +8,14 @@ Left out: anonymous memory, large folios, statistics, MMU notifiers, memory lock
 flush_tlb_batched_pending.
 """
 
-from asm.pgtable import pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect, ptep_clear_flush
+from asm.pgtable import pmdp_invalidate, pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect, ptep_clear_flush
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
 from linux.mm import VM_SHARED, folio_mapped, folio_maybe_dma_pinned, folio_needs_cow_for_dma, folio_pfn
 from linux.mm_types import Folio, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
 from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive
 from linux.pagemap import linear_page_index
-from linux.pgtable import ptep_get, set_pte_at
+from linux.pgtable import pmd_dirty, pmd_mkclean, pmd_write, pmd_wrprotect, pmdp_get, ptep_get, set_pmd_at, set_pte_at
 from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
 from linux.types import Addr, pgoff_t
 from mm.internal import EFAULT_ADDRESS, vma_address
@@ -39,17 +39,27 @@ def page_vma_mkclean_one(pvmw: struct_page_vma_mapped_walk) -> u4:
     vma = pvmw.vma
     while page_vma_mapped_walk(pvmw):
         pte = pvmw.pte
-        assert pte is not None
         address = pvmw.address
-        entry = ptep_get(pte)
-        if not pte_present(entry):
-            continue
-        if not pte_dirty(entry) and not pte_write(entry):
-            continue
-        entry = ptep_clear_flush(vma, address, pte)
-        entry = pte_wrprotect(entry)
-        entry = pte_mkclean(entry)
-        set_pte_at(vma.vm_mm, address, pte, entry)
+        if pte is not None:
+            entry = ptep_get(pte)
+            if not pte_present(entry):
+                continue
+            if not pte_dirty(entry) and not pte_write(entry):
+                continue
+            entry = ptep_clear_flush(vma, address, pte)
+            entry = pte_wrprotect(entry)
+            entry = pte_mkclean(entry)
+            set_pte_at(vma.vm_mm, address, pte, entry)
+        else:
+            pmd = pvmw.pmd
+            assert pmd is not None
+            huge = pmdp_get(pmd)
+            if not pmd_dirty(huge) and not pmd_write(huge):
+                continue
+            huge = pmdp_invalidate(vma, address, pmd)
+            huge = pmd_wrprotect(huge)
+            huge = pmd_mkclean(huge)
+            set_pmd_at(vma.vm_mm, address, pmd, huge)
         cleaned += 1
     return cleaned
 
@@ -158,6 +168,14 @@ def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr) ->
 def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Uncount an entry that mapped a folio."""
     atomic_dec(folio._mapcount)
+
+
+def folio_remove_rmap_pmd(folio: Folio, vma: vm_area_struct) -> None:
+    """Uncount an upper entry that mapped a folio.
+
+    Context: pmd lock held.
+    """
+    __folio_remove_rmap(folio, vma)
 
 
 def folio_remove_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:

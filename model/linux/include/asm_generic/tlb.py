@@ -8,7 +8,7 @@ Left out: huge pages and levels above the PMD table, shared tables.
 
 from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
 from asm.pgalloc import __pte_free_tlb
-from asm.pgtable_types import pte_p, pte_t
+from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlb import tlb_flush
 from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_MMU_GATHER_NO_GATHER, CONFIG_SMP
 from linux.mm import VM_PFNMAP
@@ -151,6 +151,11 @@ def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
 def tlb_remove_tlb_entry(tlb: mmu_gather, ptep: pte_p, address: Addr) -> None:
     """Note that the entry for an address was cleared."""
     tlb_flush_pte_range(tlb, address, PAGE_SIZE)
+
+
+def tlb_remove_pmd_tlb_entry(tlb: mmu_gather, pmdp: pmd_p, address: Addr) -> None:
+    """Note that the upper entry of a huge page was cleared."""
+    tlb_flush_pmd_range(tlb, address, PMD_SIZE)
 
 
 def pte_free_tlb(tlb: mmu_gather, pte: ptdesc, address: Addr) -> None:

@@ -2,9 +2,23 @@
 """Mirrors include/linux/pgtable.h (v7.0)."""
 
 from asm.page import PMD_SIZE
-from asm.pgtable import pmd_index, pmd_pfn, ptep_get_and_clear_full, set_pte
+from asm.pgtable import (
+    pmd_index,
+    pmd_leaf,
+    pmd_pfn,
+    pmd_pte,
+    pmdp_huge_get_and_clear,
+    pte_dirty,
+    pte_mkclean,
+    pte_pmd,
+    pte_write,
+    pte_wrprotect,
+    ptep_get_and_clear_full,
+    set_pmd,
+    set_pte,
+)
 from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
-from linux.mm_types import Folio, mm_struct
+from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
 
 from ptelab.lang import READ_ONCE, at, index_of, nr, param, u4
@@ -84,3 +98,53 @@ def my_zero_pfn(addr: Addr) -> Pfn:
     """The frame of the zero page for an address."""
     assert ZERO_PAGES == 1
     return nr(Folio) - 1
+
+
+def pmd_trans_huge(pmd: pmd_t) -> bool:
+    """Whether the upper entry maps a huge page."""
+    return pmd_leaf(pmd)
+
+
+def pmd_write(pmd: pmd_t) -> bool:
+    """Whether a huge page may be written.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_write(pmd_pte(pmd))
+
+
+def pmd_dirty(pmd: pmd_t) -> bool:
+    """Whether a huge page was written through its entry.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_dirty(pmd_pte(pmd))
+
+
+def pmd_wrprotect(pmd: pmd_t) -> pmd_t:
+    """Take the right to store to a huge page.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_pmd(pte_wrprotect(pmd_pte(pmd)))
+
+
+def pmd_mkclean(pmd: pmd_t) -> pmd_t:
+    """Forget stores to a huge page.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_pmd(pte_mkclean(pmd_pte(pmd)))
+
+
+def set_pmd_at(mm: mm_struct, addr: Addr, pmdp: pmd_p, pmd: pmd_t) -> None:
+    """Write an upper entry of a huge page.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    set_pmd(pmdp, pmd)
+
+
+def pmdp_huge_get_and_clear_full(vma: vm_area_struct, address: Addr, pmdp: pmd_p, full: bool) -> pmd_t:
+    """Empty an upper entry of a huge page and return what it was."""
+    return pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)

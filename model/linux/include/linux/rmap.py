@@ -17,7 +17,8 @@ PVMW_SYNC = 1
 class struct_page_vma_mapped_walk:
     """Where a walk over the entries that map a page in a VMA is.
 
-    Differs: C's `struct page_vma_mapped_walk`, named apart from the function.
+    Differs: C's `struct page_vma_mapped_walk`, named apart from the function.  Differs: ptl_of_pmd says that
+    the lock is the upper entry's.
     Left out: nr_pages and pgoff, which only large folios need.
     """
 
@@ -27,6 +28,7 @@ class struct_page_vma_mapped_walk:
     pmd: pmd_p | None
     pte: pte_p | None
     ptl: ptdesc | None
+    ptl_of_pmd: bool
     flags: u1
 
 
@@ -34,3 +36,5 @@ def page_vma_mapped_walk_done(pvmw: struct_page_vma_mapped_walk) -> None:
     """End a walk early."""
     if pvmw.ptl is not None:
         spin_unlock(pvmw.ptl.ptl)
+    if pvmw.ptl_of_pmd:
+        spin_unlock(pvmw.vma.vm_mm.page_table_lock)

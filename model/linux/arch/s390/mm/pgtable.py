@@ -5,9 +5,9 @@ A valid entry is changed by IPTE first, or has its invalid bit set while no othe
 flush left for later.  Left out: virtual machines, preempt_disable, which here nothing could preempt.
 """
 
-from asm.pgtable import set_pte
-from asm.pgtable_types import pte_p, pte_t
-from cpu import ipte, rdp
+from asm.pgtable import set_pmd, set_pte
+from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
+from cpu import idte_segment, ipte, rdp
 from linux.mm_types import mm_cpumask, mm_struct, vm_area_struct
 from linux.types import Addr
 
@@ -89,3 +89,21 @@ def ptep_modify_prot_start(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_
 def ptep_modify_prot_commit(vma: vm_area_struct, addr: Addr, ptep: pte_p, old_pte: pte_t, pte: pte_t) -> None:
     """End to change an entry's protection."""
     set_pte(ptep, pte)
+
+
+def pmdp_flush_direct(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
+    """Invalidate the entry of a large page with its flush, unless it is invalid; returns what it was."""
+    old = pmdp.pmd
+    if not old.entry.valid:
+        return old
+    atomic_inc(mm.context.flush_count)
+    idte_segment(addr, pmdp, mm.pgd)
+    atomic_dec(mm.context.flush_count)
+    return old
+
+
+def pmdp_xchg_direct(mm: mm_struct, addr: Addr, pmdp: pmd_p, new: pmd_t) -> pmd_t:
+    """Replace the entry of a large page, flushed from every TLB; returns what it was."""
+    old = pmdp_flush_direct(mm, addr, pmdp)
+    set_pmd(pmdp, new)
+    return old

@@ -17,6 +17,7 @@ from asm_generic.tlb import (  # noqa: F401
     tlb_flush_pte_range,
     tlb_free_vmas,
     tlb_get_unmap_size,
+    tlb_remove_pmd_tlb_entry,
     tlb_remove_ptdesc,
     tlb_remove_tlb_entry,
     tlb_start_vma,

@@ -7,6 +7,7 @@ does.  Left out: swap, special and large entries, secure guests.
 
 from arch.s390.mm.mmap import vm_get_page_prot  # noqa: F401
 from arch.s390.mm.pgtable import (  # noqa: F401
+    pmdp_xchg_direct,
     ptep_modify_prot_commit,
     ptep_modify_prot_start,
     ptep_reset_dat_prot,
@@ -24,13 +25,13 @@ from ptelab.lang import WRITE_ONCE, u4
 
 
 def pmd_present(pmd: pmd_t) -> bool:
-    """Whether the segment-table entry names a table."""
-    return pmd.valid
+    """Whether the upper entry names a table or maps a huge page."""
+    return pmd.valid or pmd.leaf
 
 
 def pmd_none(pmd: pmd_t) -> bool:
     """Whether the segment-table entry is empty."""
-    return not pmd.valid
+    return not pmd.valid and not pmd.leaf
 
 
 def pte_present(pte: pte_t) -> bool:
@@ -305,3 +306,51 @@ def pte_clear_uffd_wp(pte: pte_t) -> pte_t:
     Differs: Linux has it in include/asm-generic/pgtable_uffd.h.
     """
     return pte
+
+
+def pmd_leaf(pmd: pmd_t) -> bool:
+    """Whether the upper entry maps a huge page itself, perhaps without the hardware's knowledge for the moment."""
+    return pmd.leaf
+
+
+def pmd_pte(pmd: pmd_t) -> pte_t:
+    """What an upper entry that maps a huge page has in common with one of a PTE table.
+
+    Differs: a part of the entry, where arm64 casts.
+    Differs: Linux has it in arch/arm64/include/asm/pgtable.h, on arm64 only.
+    """
+    return pmd.entry
+
+
+def pte_pmd(pte: pte_t) -> pmd_t:
+    """Make an upper entry that maps a huge page.
+
+    Differs: Linux has it in arch/arm64/include/asm/pgtable.h, on arm64 only.
+    """
+    return pmd_t(leaf=True, entry=pte)
+
+
+def pmd_mkinvalid(pmd: pmd_t) -> pmd_t:
+    """Keep an upper entry of a huge page from the hardware; it is there all the same.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, on x86 and others.
+    """
+    return pmd._replace(entry=pmd.entry._replace(valid=False))
+
+
+def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
+    """Empty the entry of a large page, flushed from every TLB; returns what it was."""
+    return pmdp_xchg_direct(mm, addr, pmdp, pmd_t())
+
+
+def pmdp_invalidate(vma: vm_area_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
+    """Keep the entry of a large page from the hardware, flushed from every TLB; returns what it was."""
+    return pmdp_xchg_direct(vma.vm_mm, addr, pmdp, pmd_mkinvalid(pmdp.pmd))
+
+
+def pmdp_establish(vma: vm_area_struct, address: Addr, pmdp: pmd_p, pmd: pmd_t) -> pmd_t:
+    """Replace the entry of a large page, flushed from every TLB; returns what it was.
+
+    Differs: Linux has it in include/linux/pgtable.h as generic_pmdp_establish, which s390 does not need.
+    """
+    return pmdp_xchg_direct(vma.vm_mm, address, pmdp, pmd)

@@ -11,7 +11,7 @@ from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr, Pfn
-from mm.pgtable_generic import ptep_clear_flush  # noqa: F401
+from mm.pgtable_generic import pmdp_invalidate, ptep_clear_flush  # noqa: F401
 
 from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
 
@@ -117,13 +117,13 @@ def pte_accessible(mm: mm_struct, a: pte_t) -> bool:
 
 
 def pmd_present(pmd: pmd_t) -> bool:
-    """Whether the upper entry names a table."""
-    return pmd.present
+    """Whether the upper entry names a table or maps a huge page."""
+    return pmd.present or pmd.leaf
 
 
 def pmd_none(pmd: pmd_t) -> bool:
     """Whether the upper entry is empty."""
-    return not pmd.present
+    return not pmd.present and not pmd.leaf
 
 
 def pmd_same(a: pmd_t, b: pmd_t) -> bool:
@@ -236,3 +236,40 @@ def pte_mkuffd_wp(pte: pte_t) -> pte_t:
 def pte_clear_uffd_wp(pte: pte_t) -> pte_t:
     """Do not let user space know of stores."""
     return pte._replace(uffd_wp=False)
+
+
+def pmd_leaf(pmd: pmd_t) -> bool:
+    """Whether the upper entry maps a huge page itself, perhaps without the hardware's knowledge for the moment."""
+    return pmd.leaf
+
+
+def pmd_pte(pmd: pmd_t) -> pte_t:
+    """What an upper entry that maps a huge page has in common with one of a PTE table.
+
+    Differs: a part of the entry, where arm64 casts.
+    Differs: Linux has it in arch/arm64/include/asm/pgtable.h, on arm64 only.
+    """
+    return pmd.entry
+
+
+def pte_pmd(pte: pte_t) -> pmd_t:
+    """Make an upper entry that maps a huge page.
+
+    Differs: Linux has it in arch/arm64/include/asm/pgtable.h, on arm64 only.
+    """
+    return pmd_t(leaf=True, entry=pte)
+
+
+def pmd_mkinvalid(pmd: pmd_t) -> pmd_t:
+    """Keep an upper entry of a huge page from the hardware; it is there all the same."""
+    return pmd._replace(entry=pmd.entry._replace(present=False))
+
+
+def pmdp_establish(vma: vm_area_struct, address: Addr, pmdp: pmd_p, pmd: pmd_t) -> pmd_t:
+    """Replace an upper entry and return what it was, as one step, so that no A or D bit of the hardware is lost."""
+    return xchg(pmdp.pmd, pmd)
+
+
+def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
+    """Empty an upper entry of a huge page and return what it was, as one step."""
+    return xchg(pmdp.pmd, pmd_t())
