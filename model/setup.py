@@ -27,6 +27,7 @@ from boot import boot_cpu, boot_elsewhere, boot_tlb
 from driver import vmw_bo_dirty
 from hw.memory import Addr, CpuNr, Disk, Frame, Value
 from linux.fs import address_space
+from linux.memcontrol import mem_cgroup
 from linux.mm import VM_PFNMAP, VM_SOFTDIRTY
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.sched import task_struct
@@ -204,3 +205,13 @@ def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, folio: Folio, write: 
     """Let a CPU's TLB hold a translation."""
     vma.vm_mm.cpu_bitmap = vma.vm_mm.cpu_bitmap | (1 << cpu)
     boot_tlb(cpu, addr, write, dirty, index_of(folio))
+
+
+def setup_charge(folio: Folio, memcg: mem_cgroup) -> None:
+    """Charge a page to a cgroup.  Comes after the entries that map it."""
+    folio.memcg_data = memcg
+    if folio._mapcount != 0:
+        if folio.FOLIO_MAPPING_ANON:
+            memcg.NR_ANON_MAPPED += 1
+        else:
+            memcg.NR_FILE_MAPPED += 1

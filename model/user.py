@@ -13,9 +13,11 @@ from kernel.exit import exit_mm
 from kernel.sched.core import context_switch
 from linux.errno import EFAULT
 from linux.fs import address_space
+from linux.memcontrol import mem_cgroup
 from linux.mm import folio_pfn, folio_put
 from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
+from memcg_v1 import mem_cgroup_move_account
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
 from mm.mmap import dup_mmap, sys_munmap
@@ -214,3 +216,10 @@ def dirty_scan(mapping: address_space) -> None:
 def dirty_transfer(mapping: address_space) -> None:
     """The driver finds out which pages of a buffer were written, and gives them to its device."""
     vmw_bo_dirty_transfer(mapping)
+
+
+def move_charge(mapping: address_space, index: pgoff_t, to: mem_cgroup) -> None:
+    """A page of a file is charged to another cgroup, as kernels before 6.12 did when a task moved."""
+    folio = mapping.i_pages[index]
+    if folio is not None:
+        mem_cgroup_move_account(folio, to)

@@ -126,6 +126,7 @@ def watched(test: Test, found: dict[str, list[tuple[str, int]]]) -> list[Observa
         "Folio": [f"{f.name}[{i}]" for f in test.files.values() for i in range(len(f.values))] + list(test.pages),
         "mm_struct": list(test.mms),
         "mm_context_t": list(test.mms),
+        "mem_cgroup": list(test.memcgs),
         "address_space": list(test.files),
     }
     result = []

@@ -49,8 +49,12 @@ def test_every_patch_is_caught_by_the_test_that_its_header_names(patch: Path) ->
     """No patch may be in the tree that no test catches, or whose header names a test that does not."""
     names = header(patch)
     assert set(HEADER) <= set(names), patch.name
+    # An older form of the code need not be worse than v7.0: that a test says what becomes of it is enough.
+    old = names["Kind"] == "history"
     caught = {
-        path.stem for path, id_, _, result in claims() if patch.stem.startswith(id_) and result != read(path).expected
+        path.stem
+        for path, id_, arch, result in claims()
+        if patch.stem.startswith(id_) and (old or result != read(path).on(arch).expected)
     }
     wanted = {name.strip().removesuffix(".litmus") for name in names["Caught-by"].split(",")}
     assert wanted and wanted <= caught, (wanted, caught)

@@ -8,6 +8,7 @@ from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_
 from asm.pgtable_types import pmd_p
 from hw.memory import NR_PAGES, Frame, Table
 from invariants.observe import entries_of, entry_of
+from linux.memcontrol import mem_cgroup
 from linux.mm import GUP_PIN_COUNTING_BIAS
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import is_zero_pfn
@@ -95,3 +96,18 @@ def always_table_owned(table: ptdesc) -> None:
     live = table.__page_refcount and not at(Table, index_of(table)).retired
     if hooked != (1 if live else 0):
         flag("accounting", table=index_of(table), hooked=hooked)
+
+
+@ghost
+def always_memcg_right(memcg: mem_cgroup) -> None:
+    """At quiescence a cgroup counts the pages charged to it that are mapped."""
+    anon: u4 = 0
+    files: u4 = 0
+    for folio in pool(Folio):
+        if folio.memcg_data == memcg and folio._mapcount != 0:
+            if folio.FOLIO_MAPPING_ANON:
+                anon += 1
+            else:
+                files += 1
+    if memcg.NR_ANON_MAPPED != anon or memcg.NR_FILE_MAPPED != files:
+        flag("accounting", memcg=index_of(memcg), file_mapped=memcg.NR_FILE_MAPPED, expected=files)

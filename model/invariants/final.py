@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is judged when a run is over."""
 
-from invariants.accounting import always_counts_right, always_mm_consistent, always_rmap_complete, always_table_owned
+from invariants.accounting import (
+    always_counts_right,
+    always_memcg_right,
+    always_mm_consistent,
+    always_rmap_complete,
+    always_table_owned,
+)
 from invariants.content import always_writes_survive
 from invariants.soft_dirty import always_soft_dirty_known
 from invariants.walkers import always_recorded
 from linux.fs import address_space
+from linux.memcontrol import mem_cgroup
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct
 
 from ptelab.lang import ghost, pool
@@ -23,6 +30,8 @@ def always_at_quiescence() -> None:
         always_soft_dirty_known(mm)
     for vma in pool(vm_area_struct):
         always_rmap_complete(vma)
+    for memcg in pool(mem_cgroup):
+        always_memcg_right(memcg)
     for mapping in pool(address_space):
         always_recorded(mapping)
     for table in pool(ptdesc):

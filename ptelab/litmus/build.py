@@ -103,6 +103,7 @@ def _symbols(test: Test) -> dict[str, dict[int, str]]:
         "Folio": pages,
         "Frame": pages,
         "mm_struct": dict(enumerate(test.mms)),
+        "mem_cgroup": dict(enumerate(test.memcgs)),
         "address_space": {f.number: f.name for f in test.files.values()},
         "Disk": {f.number: f.name for f in test.files.values()},
         "vm_area_struct": {v.number: v.name for v in test.vmas.values()},
@@ -191,6 +192,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
     sizes = {
         "mm_struct": mms,
         "mm_context_t": mms,
+        "mem_cgroup": max(len(test.memcgs), 1),
         "address_space": max(files, 1),
         "Disk": max(files, 1),
         "vmw_bo_dirty": max(files, 1),

@@ -166,6 +166,9 @@ def _setup(test: Test, used: set[str]) -> list[Line]:
                 bits.dirty,
                 bits.young,
             )
+    if test.memcgs:
+        for number in range(test.file_pages + len(test.pages)):
+            call("setup_charge", element("Folio", number), element("mem_cgroup", 0))
     for (thread, name, page), bits in test.tlbs.items():
         vma = test.vmas[name]
         mapped = _folio(test, vma, page, bits, element)

@@ -105,6 +105,7 @@ class Test:
     children: dict[str, str] = field(default_factory=dict)  # mm that fork makes → its parent
     files: dict[str, File] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
+    memcgs: list[str] = field(default_factory=list)  # all pages are charged to the first
     vmas: dict[str, Vma] = field(default_factory=dict)
     ptes: dict[tuple[str, int], Bits] = field(default_factory=dict)  # (vma, page within it)
     tlbs: dict[tuple[int, str, int], Bits] = field(default_factory=dict)  # (column, vma, page within it)
@@ -273,6 +274,8 @@ class _Init:
                 self._mm(item)
             case "file" | "address_space" | "shmem" | "device":
                 self._file(item)
+            case "mem_cgroup":
+                test.memcgs.append(item.name)
             case "vma" | "vm_area_struct":
                 self._vma(item)
             case "page":
@@ -430,6 +433,8 @@ class _Init:
                 mm = of
             elif parameter.type == ("struct", "mm_struct"):
                 self._parameter(parameter, test.mms, "mm_struct")
+            elif parameter.type == ("struct", "mem_cgroup"):
+                self._parameter(parameter, test.memcgs, "mem_cgroup")
             elif parameter.type in (("struct", "file"), ("struct", "address_space")):
                 self._parameter(parameter, test.files, "file")
             else:

@@ -10,10 +10,11 @@ flush_tlb_batched_pending.
 
 from asm.pgtable import pmdp_invalidate, pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect, ptep_clear_flush
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
+from linux.memcontrol import lruvec_stat_mod_folio
 from linux.mm import VM_SHARED, folio_mapped, folio_maybe_dma_pinned, folio_needs_cow_for_dma, folio_pfn
 from linux.mm_types import Folio, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
-from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive
+from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive, folio_test_anon
 from linux.pagemap import linear_page_index
 from linux.pgtable import pmd_dirty, pmd_mkclean, pmd_write, pmd_wrprotect, pmdp_get, ptep_get, set_pmd_at, set_pte_at
 from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
@@ -22,7 +23,17 @@ from mm.internal import EFAULT_ADDRESS, vma_address
 from mm.page_vma_mapped import page_vma_mapped_walk
 from mm.util import folio_mapping
 
-from ptelab.lang import atomic_dec, atomic_inc, atomic_set, index_of, lockdep_assert_held, new, pool, u4
+from ptelab.lang import (
+    atomic_dec_and_test,
+    atomic_inc,
+    atomic_inc_return,
+    atomic_set,
+    index_of,
+    lockdep_assert_held,
+    new,
+    pool,
+    u4,
+)
 
 
 def unlink_anon_vmas(vma: vm_area_struct) -> None:
@@ -93,9 +104,18 @@ def folio_mkclean(folio: Folio) -> u4:
     return rmap_walk(folio)
 
 
+def __folio_mod_stat(folio: Folio, mapped: bool) -> None:
+    """Count a folio whose first entry comes, or whose last entry has gone.
+
+    Left out: statistics of nodes and of huge entries.
+    """
+    lruvec_stat_mod_folio(folio, folio_test_anon(folio), mapped)
+
+
 def __folio_add_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Count an entry that maps a folio."""
-    atomic_inc(folio._mapcount)
+    if atomic_inc_return(folio._mapcount) == 1:
+        __folio_mod_stat(folio, True)
 
 
 def __folio_add_file_rmap(folio: Folio, vma: vm_area_struct) -> None:
@@ -163,11 +183,13 @@ def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr) ->
     folio.index = linear_page_index(vma, address)
     atomic_set(folio._mapcount, 1)
     SetPageAnonExclusive(folio)
+    __folio_mod_stat(folio, True)
 
 
 def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Uncount an entry that mapped a folio."""
-    atomic_dec(folio._mapcount)
+    if atomic_dec_and_test(folio._mapcount):
+        __folio_mod_stat(folio, False)
 
 
 def folio_remove_rmap_pmd(folio: Folio, vma: vm_area_struct) -> None:

@@ -13,6 +13,7 @@ from asm.mmu import mm_context_t
 from asm.page import TASK_SIZE
 from asm.pgtable_types import pgprot_t, pmd_p
 from linux.fs import address_space
+from linux.memcontrol import mem_cgroup
 from linux.types import Addr, atomic_t, pgoff_t
 
 from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8
@@ -66,8 +67,8 @@ class Folio:
     """A page of memory (struct folio).
 
     Differs: _mapcount counts from 0, not from −1.  Differs: PG_locked is a lock of the dialect, so that what asserts it
-    also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Left out: LRU, memory
-    cgroups, statistics, PG_referenced.
+    also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Left out: LRU,
+    statistics other than those of memory cgroups, PG_referenced.
     """
 
     _refcount: atomic_t
@@ -80,6 +81,7 @@ class Folio:
     FOLIO_MAPPING_ANON: bool
     mapping: address_space | None
     index: pgoff_t
+    memcg_data: mem_cgroup | None
 
 
 @struct

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mirrors include/linux/memcontrol.h (v7.0).
+
+Left out: everything but the statistics of mapped pages.
+"""
+
+from linux.mm_types import Folio
+from linux.types import atomic_t
+
+from ptelab.lang import atomic_dec, atomic_inc, spinlock_t, struct
+
+
+@struct
+class mem_cgroup:
+    """A memory cgroup: how many pages that are charged to it are mapped.
+
+    `move_lock`: what lock_page_memcg took until 6.2.  Differs: the counters are those of its one lruvec, and exact.
+    """
+
+    NR_ANON_MAPPED: atomic_t
+    NR_FILE_MAPPED: atomic_t
+    move_lock: spinlock_t
+
+
+def folio_memcg(folio: Folio) -> mem_cgroup | None:
+    """What a page is charged to."""
+    return folio.memcg_data
+
+
+def lruvec_stat_mod_folio(folio: Folio, anon: bool, mapped: bool) -> None:
+    """Count a page that becomes mapped, or unmapped, where it is charged.
+
+    Differs: counts one page, of one of two kinds.  Differs: Linux has it in include/linux/vmstat.h.
+    """
+    memcg = folio_memcg(folio)
+    if memcg is None:
+        return
+    if anon and mapped:
+        atomic_inc(memcg.NR_ANON_MAPPED)
+    elif anon:
+        atomic_dec(memcg.NR_ANON_MAPPED)
+    elif mapped:
+        atomic_inc(memcg.NR_FILE_MAPPED)
+    else:
+        atomic_dec(memcg.NR_FILE_MAPPED)
