@@ -59,7 +59,7 @@ def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generat
     for writer in writers:
         lines += [Line(""), Line(""), *writer.write(register)]
         used |= writer.used
-    lines += [Line(""), Line(""), *_setup(test, used)]
+    lines += [Line(""), Line(""), *_Setup(test, used).write()]
     lines += [Line(""), Line(""), *_final(observations, used)]
 
     text = "\n".join(line.text for line in lines)
@@ -103,78 +103,90 @@ def _ghost(writers: list[ColumnWriter], register: str, used: set[str]) -> list[L
     return [Line(text) for text in [*head, *(f"    {m}" for m in members), *functions]]
 
 
-def _setup(test: Test, used: set[str]) -> list[Line]:
-    out = ["def setup() -> None:", '    """The initial state."""']
+class _Setup:
+    """Writes the function `setup`, a part of the initial state at a time."""
 
-    def call(name: str, *args: object) -> None:
-        used.add(name)
-        out.append(f"    {name}({', '.join(str(a) for a in args)})")
+    def __init__(self, test: Test, used: set[str]) -> None:
+        self.test, self.used = test, used
+        self.out = ["def setup() -> None:", '    """The initial state."""']
 
-    def element(struct: str, number: int) -> str:
-        used.add(struct)
+    def call(self, name: str, *args: object) -> None:
+        self.used.add(name)
+        self.out.append(f"    {name}({', '.join(str(a) for a in args)})")
+
+    def element(self, struct: str, number: int) -> str:
+        self.used.add(struct)
         return f"at({struct}, {number})"
 
-    def mm(name: str) -> str:
-        return element("mm_struct", test.mms.index(name))
+    def mm(self, name: str) -> str:
+        return self.element("mm_struct", self.test.mms.index(name))
 
-    for name in test.mms:
-        call("setup_mm", mm(name))
-    for file in test.files.values():
-        if file.shmem or file.device:
-            call("setup_file", element("address_space", file.number), False, True)
-        if file.device:
-            call("setup_device", element("address_space", file.number))
-        for index, value in enumerate(file.values):
-            folio = element("Folio", file.first_folio + index)
-            call(
-                "setup_device_page" if file.device else "setup_file_page",
-                element("address_space", file.number),
-                index,
-                folio,
-                value,
-            )
-    for p in test.pages.values():
-        call("setup_page", element("Folio", test.file_pages + p.number), p.value)
-    if test.has_private:
-        call("setup_zero_page")
-    for vma in (v for v in test.vmas.values() if not v.hole):
-        flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), *([] if vma.readonly else ["VM_MAYWRITE"])]
-        flags += ["VM_SHARED"] if vma.shared and not vma.readonly else []
-        flags += ["VM_PFNMAP"] if vma.file and test.files[vma.file].device else []
-        used.update(flags)
-        mapping = element("address_space", test.files[vma.file].number) if vma.file else "None"
-        call("setup_vma", _vma(vma, used), mm(vma.mm), vma.start, vma.pages, mapping, vma.pgoff, " | ".join(flags))
-    for column in test.columns:
-        if column.mm and column.active_mm:
-            call("setup_elsewhere", column.cpu, mm(column.mm), mm(column.active_mm))
-        elif column.mm:
-            call("setup_cpu", column.cpu, mm(column.mm))
-        active = column.active_mm or column.mm
-        call("setup_task", column.number, column.cpu, mm(active) if active else "None")
-    for (name, page), bits in test.ptes.items():
-        vma = test.vmas[name]
-        if bits.page:
-            folio = element("Folio", test.file_pages + test.pages[bits.page].number)
-            entry = (bits.write, bits.dirty, bits.young, test.is_exclusive(bits))
-            call("setup_anon_pte", _vma(vma, used), vma.start + page, folio, *entry)
-        else:
-            call(
-                "setup_huge" if bits.huge else "setup_pte",
-                _vma(vma, used),
-                vma.start + page,
-                bits.write,
-                bits.dirty,
-                bits.young,
-            )
-    if test.memcgs:
-        for number in range(test.file_pages + len(test.pages)):
-            call("setup_charge", element("Folio", number), element("mem_cgroup", 0))
-    for (thread, name, page), bits in test.tlbs.items():
-        vma = test.vmas[name]
-        mapped = _folio(test, vma, page, bits, element)
-        cpu = test.columns[thread].cpu
-        call("setup_tlb", cpu, _vma(vma, used), vma.start + page, mapped, bits.write, bits.dirty)
-    return [Line(text) for text in out]
+    def write(self) -> list[Line]:
+        """All of it."""
+        for name in self.test.mms:
+            self.call("setup_mm", self.mm(name))
+        self._pages()
+        self._vmas()
+        self._columns()
+        self._entries()
+        return [Line(text) for text in self.out]
+
+    def _pages(self) -> None:
+        test = self.test
+        for file in test.files.values():
+            mapping = self.element("address_space", file.number)
+            if file.shmem or file.device:
+                self.call("setup_file", mapping, False, True)
+            if file.device:
+                self.call("setup_device", mapping)
+            for index, value in enumerate(file.values):
+                kind = "setup_device_page" if file.device else "setup_file_page"
+                self.call(kind, mapping, index, self.element("Folio", file.first_folio + index), value)
+        for p in test.pages.values():
+            self.call("setup_page", self.element("Folio", test.file_pages + p.number), p.value)
+        if test.has_private:
+            self.call("setup_zero_page")
+
+    def _vmas(self) -> None:
+        test = self.test
+        for vma in (v for v in test.vmas.values() if not v.hole):
+            flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), *([] if vma.readonly else ["VM_MAYWRITE"])]
+            flags += ["VM_SHARED"] if vma.shared and not vma.readonly else []
+            flags += ["VM_PFNMAP"] if vma.file and test.files[vma.file].device else []
+            self.used.update(flags)
+            mapping = self.element("address_space", test.files[vma.file].number) if vma.file else "None"
+            place = (vma.start, vma.pages, mapping, vma.pgoff)
+            self.call("setup_vma", _vma(vma, self.used), self.mm(vma.mm), *place, " | ".join(flags))
+
+    def _columns(self) -> None:
+        for column in self.test.columns:
+            if column.mm and column.active_mm:
+                self.call("setup_elsewhere", column.cpu, self.mm(column.mm), self.mm(column.active_mm))
+            elif column.mm:
+                self.call("setup_cpu", column.cpu, self.mm(column.mm))
+            active = column.active_mm or column.mm
+            self.call("setup_task", column.number, column.cpu, self.mm(active) if active else "None")
+
+    def _entries(self) -> None:
+        test = self.test
+        for (name, page), bits in test.ptes.items():
+            vma = test.vmas[name]
+            entry = (bits.write, bits.dirty, bits.young)
+            if bits.page:
+                folio = self.element("Folio", test.file_pages + test.pages[bits.page].number)
+                exclusive = test.is_exclusive(bits)
+                self.call("setup_anon_pte", _vma(vma, self.used), vma.start + page, folio, *entry, exclusive)
+            else:
+                kind = "setup_huge" if bits.huge else "setup_pte"
+                self.call(kind, _vma(vma, self.used), vma.start + page, *entry)
+        if test.memcgs:
+            for number in range(test.file_pages + len(test.pages)):
+                self.call("setup_charge", self.element("Folio", number), self.element("mem_cgroup", 0))
+        for (thread, name, page), bits in test.tlbs.items():
+            vma = test.vmas[name]
+            mapped = _folio(test, vma, page, bits, self.element)
+            cpu = test.columns[thread].cpu
+            self.call("setup_tlb", cpu, _vma(vma, self.used), vma.start + page, mapped, bits.write, bits.dirty)
 
 
 def _folio(test: Test, vma: Vma, page: int, bits: Bits, element: Callable[[str, int], str]) -> str:
