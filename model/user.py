@@ -18,11 +18,13 @@ from linux.mm import folio_pfn, folio_put
 from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
+from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
 from mm.mmap import dup_mmap, sys_munmap
 from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
+from mm.rmap import folio_referenced
 from mm.truncate import truncate_setsize
 
 from ptelab.lang import at, choose, index_of, struct, thread_id, u3, u4, wait_until
@@ -180,6 +182,15 @@ def mremap(addr: Addr, len: Addr, size: Addr, flags: u3, new_addr: Addr) -> Errn
 def writeback(mapping: address_space, index: pgoff_t) -> None:
     """Write one page of a file back if it is dirty, and wait until it is on disk."""
     write_folio(mapping, index)
+
+
+def age(mapping: address_space, index: pgoff_t) -> u4:
+    """What reclaim does to a page that it may take: make its entries old; how many mappings have used it."""
+    folio = filemap_get_entry(mapping, index)
+    assert folio is not None
+    referenced = folio_referenced(folio, False)
+    folio_put(folio)
+    return referenced
 
 
 def truncate(mapping: address_space, length: pgoff_t) -> None:

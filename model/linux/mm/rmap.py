@@ -8,17 +8,27 @@ Left out: anonymous memory, large folios, statistics, MMU notifiers, memory lock
 flush_tlb_batched_pending.
 """
 
-from asm.pgtable import pmdp_invalidate, pte_dirty, pte_mkclean, pte_present, pte_write, pte_wrprotect, ptep_clear_flush
-from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
+from asm.pgtable import (
+    pmdp_invalidate,
+    pte_dirty,
+    pte_mkclean,
+    pte_present,
+    pte_write,
+    pte_wrprotect,
+    ptep_clear_flush,
+    ptep_clear_flush_young,
+)  # fmt: skip
+from linux.fs import address_space, i_mmap_lock_read, i_mmap_trylock_read, i_mmap_unlock_read
 from linux.memcontrol import lruvec_stat_mod_folio
-from linux.mm import VM_SHARED, folio_mapped, folio_maybe_dma_pinned, folio_needs_cow_for_dma, folio_pfn
+from linux.mm import VM_SHARED, folio_mapcount, folio_mapped, folio_maybe_dma_pinned, folio_needs_cow_for_dma, folio_pfn
 from linux.mm_types import Folio, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
 from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive, folio_test_anon
-from linux.pagemap import linear_page_index
+from linux.pagemap import folio_trylock, linear_page_index
 from linux.pgtable import pmd_dirty, pmd_mkclean, pmd_write, pmd_wrprotect, pmdp_get, ptep_get, set_pmd_at, set_pte_at
 from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
 from linux.types import Addr, pgoff_t
+from mm.filemap import folio_unlock
 from mm.internal import EFAULT_ADDRESS, vma_address
 from mm.page_vma_mapped import page_vma_mapped_walk
 from mm.util import folio_mapping
@@ -239,3 +249,57 @@ def rmap_walk_file(folio: Folio) -> u4:
 def rmap_walk(folio: Folio) -> u4:
     """Visit the VMAs that map a folio."""
     return rmap_walk_file(folio)
+
+
+def folio_referenced_one(folio: Folio, vma: vm_area_struct, address: Addr) -> tuple[u4, bool]:
+    """Make a folio's entries in a VMA old; how many there are, and whether one was young.
+
+    Left out: locked VMAs, the multi-generational LRU, large folios and huge entries, PG_young.
+    """
+    ptes: u4 = 0
+    referenced = False
+    pvmw = new(struct_page_vma_mapped_walk)
+    pvmw.pfn = folio_pfn(folio)
+    pvmw.vma = vma
+    pvmw.address = address
+    while page_vma_mapped_walk(pvmw):
+        pte = pvmw.pte
+        assert pte is not None
+        ptes += 1
+        if ptep_clear_flush_young(vma, pvmw.address, pte):
+            referenced = True
+    return ptes, referenced
+
+
+def folio_referenced(folio: Folio, is_locked: bool) -> u4:
+    """Make all entries that map a folio old; how many mappings have used it.
+
+    Differs: rmap_walk's loop over the VMAs is in here; when the tree's lock is taken the answer is one, not -1.
+    Left out: anonymous folios, memory cgroups, the VMAs' flags.
+    """
+    referenced: u4 = 0
+    seen: u4 = 0
+    mapcount: u4 = folio_mapcount(folio)
+    if mapcount == 0:
+        return 0
+    mapping = folio_mapping(folio)
+    if mapping is None:
+        return 0
+    if not is_locked and not folio_trylock(folio):
+        return 1
+    if i_mmap_trylock_read(mapping):
+        tree = mapping.i_mmap
+        for vma in pool(vm_area_struct):
+            if seen != mapcount and tree & (1 << index_of(vma)) != 0:
+                address = vma_address(vma, folio.index)
+                if address != EFAULT_ADDRESS:
+                    ptes, young = folio_referenced_one(folio, vma, address)
+                    seen += ptes
+                    if young:
+                        referenced += 1
+        i_mmap_unlock_read(mapping)
+    else:
+        referenced = 1
+    if not is_locked:
+        folio_unlock(folio)
+    return referenced

@@ -4,7 +4,19 @@
 from linux.mm_types import Folio
 from linux.types import FILE_PAGES
 
-from ptelab.lang import Array, array, down_read, down_write, rw_semaphore, struct, u4, u8, up_read, up_write
+from ptelab.lang import (
+    Array,
+    array,
+    down_read,
+    down_read_trylock,
+    down_write,
+    rw_semaphore,
+    struct,
+    u4,
+    u8,
+    up_read,
+    up_write,
+)
 
 
 @struct
@@ -55,6 +67,11 @@ def i_mmap_unlock_write(mapping: address_space) -> None:
 def i_mmap_lock_read(mapping: address_space) -> None:
     """Lock the tree of VMAs that map the file against writers."""
     down_read(mapping.i_mmap_rwsem)
+
+
+def i_mmap_trylock_read(mapping: address_space) -> bool:
+    """Lock the tree against writers if that takes no waiting; whether it is locked."""
+    return down_read_trylock(mapping.i_mmap_rwsem)
 
 
 def i_mmap_unlock_read(mapping: address_space) -> None:

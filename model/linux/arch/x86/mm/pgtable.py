@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/mm/pgtable.c (v7.0)."""
 
-from asm.pgtable import pte_same, set_pte
+from asm.pgtable import pte_mkold, pte_same, pte_young, set_pte
 from asm.pgtable_types import pte_p, pte_t
 from asm.tlb import mmu_gather, tlb_remove_ptdesc
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
 from stubs.memory import alloc_table
+
+from ptelab.lang import READ_ONCE, try_cmpxchg
 
 
 def pte_alloc_one(mm: mm_struct) -> ptdesc | None:
@@ -28,3 +30,21 @@ def ptep_set_access_flags(vma: vm_area_struct, address: Addr, ptep: pte_p, entry
     if changed and dirty:
         set_pte(ptep, entry)
     return changed
+
+
+def ptep_test_and_clear_young(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> bool:
+    """Clear A; what it was.
+
+    Differs: test_and_clear_bit is a loop.
+    """
+    if not pte_young(READ_ONCE(ptep.pte)):
+        return False
+    while True:
+        pte = READ_ONCE(ptep.pte)
+        if try_cmpxchg(ptep.pte, pte, pte_mkold(pte)):
+            return pte_young(pte)
+
+
+def ptep_clear_flush_young(vma: vm_area_struct, address: Addr, ptep: pte_p) -> bool:
+    """Clear A, and leave the TLBs alone: a page that is used through one may look unused; what A was."""
+    return ptep_test_and_clear_young(vma, address, ptep)

@@ -6,7 +6,7 @@ page_table_check.
 """
 
 from arch.x86.mm.pgprot import vm_get_page_prot  # noqa: F401
-from arch.x86.mm.pgtable import ptep_set_access_flags  # noqa: F401
+from arch.x86.mm.pgtable import ptep_clear_flush_young, ptep_set_access_flags  # noqa: F401
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
 from linux.mm_types import mm_struct, vm_area_struct
