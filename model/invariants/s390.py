@@ -46,9 +46,12 @@ def attached_elsewhere(slot: pte_p) -> bool:
 
 @on_entry(set_pte)
 def always_invalidated_first(ptep: pte_p, pte: pte_t) -> None:
-    """What the hardware sees of a valid entry changes only by IPTE while another CPU is attached."""
+    """What the hardware sees of a valid entry changes only by IPTE while another CPU is attached.
+
+    The invalid bit alone is not judged here: if its purge comes too late, an access through a TLB tells.
+    """
     old = ptep.pte
-    if old.valid and (not pte.valid or pte.protect != old.protect or pte.pfn != old.pfn):
+    if old.valid and (pte.protect != old.protect or pte.pfn != old.pfn or pte == pte_t()):
         if attached_elsewhere(ptep):
             flag("entry_changed_in_use", entry=index_of(ptep), cpu=cpu_id())
 
