@@ -11,11 +11,11 @@ Differs: the reservation of a buffer object is a lock; the bitmap is a word.  Le
 from asm.pgtable import vm_get_page_prot
 from hw.memory import Frame
 from linux.fs import address_space
-from linux.mm import VM_SHARED, folio_pfn, vm_fault
+from linux.mm import VM_SHARED, folio_pfn, folio_put, vm_fault
 from linux.mm_types import VM_FAULT_SIGBUS, vm_fault_t
 from linux.types import FILE_PAGES, pgoff_t
 from mm.mapping_dirty_helpers import clean_record_shared_mapping_range, wp_shared_mapping_range
-from mm.memory import vmf_insert_pfn_prot
+from mm.memory import unmap_mapping_range, vmf_insert_pfn_prot
 
 from ptelab.lang import at, index_of, param, spin_lock, spin_unlock, spinlock_t, struct, u2, u8
 
@@ -139,6 +139,42 @@ def vmw_bo_dirty_transfer(mapping: address_space) -> None:
             upload(at(Frame, folio_pfn(page)))
     dirty.start = FILE_PAGES
     dirty.end = 0
+    spin_unlock(dirty.resv)
+
+
+def vmw_bo_dirty_pre_unmap(mapping: address_space) -> None:
+    """Record what was written before the entries go, as those of a PFN map take their dirty bits with them.
+
+    Context: buffer reserved.
+    """
+    if dirty_of(mapping).mkwrite:
+        return
+    wp_shared_mapping_range(mapping, 0, FILE_PAGES)
+    clean_record(mapping)
+
+
+def vmw_bo_dirty_unmap(mapping: address_space) -> None:
+    """Take a buffer's entries from all that map it.
+
+    Differs: reserves the buffer, as its callers have.
+    """
+    dirty = dirty_of(mapping)
+    spin_lock(dirty.resv)
+    vmw_bo_dirty_pre_unmap(mapping)
+    unmap_mapping_range(mapping, 0)
+    spin_unlock(dirty.resv)
+
+
+def bo_destroy(mapping: address_space) -> None:
+    """Unmap a buffer and free its pages, of which the driver has the only references."""
+    dirty = dirty_of(mapping)
+    spin_lock(dirty.resv)
+    unmap_mapping_range(mapping, 0)
+    for i in range(FILE_PAGES):
+        page = mapping.i_pages[i]
+        if page is not None:
+            mapping.i_pages[i] = None
+            folio_put(page)
     spin_unlock(dirty.resv)
 
 

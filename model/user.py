@@ -3,7 +3,7 @@
 
 from asm.current import get_current
 from cpu import load, store
-from driver import vmw_bo_dirty_scan, vmw_bo_dirty_transfer
+from driver import bo_destroy, vmw_bo_dirty_scan, vmw_bo_dirty_transfer, vmw_bo_dirty_unmap
 from entry import fault_entry
 from filesystem import write_folio
 from fs.proc.task_mmu import clear_refs_write
@@ -21,6 +21,7 @@ from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
+from mm.mapping_dirty_helpers import wp_shared_mapping_range
 from mm.mmap import dup_mmap, sys_munmap
 from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
@@ -234,3 +235,18 @@ def move_charge(mapping: address_space, index: pgoff_t, to: mem_cgroup) -> None:
     folio = mapping.i_pages[index]
     if folio is not None:
         mem_cgroup_move_account(folio, to)
+
+
+def dirty_unmap(mapping: address_space) -> None:
+    """The driver takes a buffer from all that map it, and records what was written."""
+    vmw_bo_dirty_unmap(mapping)
+
+
+def driver_free(mapping: address_space) -> None:
+    """The driver unmaps a buffer and frees it."""
+    bo_destroy(mapping)
+
+
+def write_protect(mapping: address_space, first_index: pgoff_t, nr: pgoff_t) -> u4:
+    """A driver lets the next store to each page of a range fault: how many entries lost the right to store."""
+    return wp_shared_mapping_range(mapping, first_index, nr)

@@ -196,6 +196,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "address_space": max(files, 1),
         "Disk": max(files, 1),
         "vmw_bo_dirty": max(files, 1),
+        "walk_counts": params["NR_THREADS"],
         "Folio": folios,
         "Frame": folios,
         "vm_area_struct": vmas,
