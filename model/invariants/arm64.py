@@ -11,9 +11,10 @@ from asm.pgtable import (
     pmd_present,
     pte_hw_dirty,
     ptep_set_access_flags,
+    set_pmd,
     set_pte,
 )  # fmt: skip
-from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
+from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
 from asm.tlb import mmu_gather, tlb_end_vma, tlb_flush
 from cpu import FSC_ACCESS, FSC_TYPE, Broadcasts, Core, Cpu, dsb_ish, invalidate, page_fault, set_flags
 from entry import tlb_holds
@@ -49,6 +50,21 @@ def always_broken_before_made(ptep: pte_p, pte: pte_t) -> None:
         flag("entry_changed_in_use", entry=index_of(ptep), cpu=cpu_id())
     elif pte.valid and cached_somewhere(ptep, pte.pfn):
         reach("made_before_flushed")
+
+
+@ghost
+def upper_in_use(pmd: pmd_t) -> bool:
+    """Whether the hardware may use an upper entry."""
+    return pmd.valid or (pmd.leaf and pmd.entry.valid)
+
+
+@on_entry(set_pmd)
+def always_upper_broken_before_made(pmdp: pmd_p, pmd: pmd_t) -> None:
+    """A table does not become a huge page, nor a huge page a table or another one, without being invalid in between."""
+    old = pmdp.pmd
+    if upper_in_use(old) and upper_in_use(pmd):
+        if old.leaf != pmd.leaf or old.pfn != pmd.pfn or old.entry.pfn != pmd.entry.pfn:
+            flag("entry_changed_in_use", upper=index_of(pmdp), cpu=cpu_id())
 
 
 @on_return(page_fault)

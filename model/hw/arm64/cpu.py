@@ -19,8 +19,8 @@ HAFDBS is the level of CPU 0 and HAFDBS_OTHERS that of all others: 0 neither, 1 
 Differs: at the CPU that issues it a TLBI is done at once; user code that follows without a DSB could still use what it
 drops, were it not for the DSB of a context switch.
 Differs: two levels of tables; a fill replaces what the TLB holds for the address, and an entry goes when an access
-finds it evicted.  Differs: an ASID is the mm's top table.  Left out: contiguous, global and block entries, and with the
-last what is unpredictable without break-before-make.
+finds it evicted.  Differs: an ASID is the mm's top table.  Left out: contiguous and global entries; what is
+unpredictable without break-before-make, which is a flag.
 """
 
 from typing import Annotated, NamedTuple, TypeAlias
@@ -359,6 +359,8 @@ def speculation() -> None:
                 this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
             elif upper.entry.valid and upper.entry.af:
                 fill(addr, upper.entry, True)
+            elif upper.entry.valid and hafdbs() >= 1:
+                set_leaf(addr, upper, upper.entry._replace(af=True))
         else:
             pte = read_entry(upper, addr)
             if pte.valid and pte.af:
