@@ -290,13 +290,16 @@ def rdp(addr: Addr, slot: pte_p, asce: pmd_p, local: bool) -> None:
             atomic_or(1 << addr, at(Interconnect, cpu_id() * NR_CPUS + cpu).pending)
 
 
-def idte_segment(addr: Addr, slot: pmd_p, asce: pmd_p) -> None:
-    """IDTE: set the invalid bit of a segment-table entry of a large page, then purge what was formed from it."""
+def idte_segment(addr: Addr, slot: pmd_p, asce: pmd_p, local: bool) -> None:
+    """IDTE: set the invalid bit of the entry of a large page, then purge what came of it, here or everywhere."""
     done = False
     while not done:
         old = slot.pmd
         done = try_cmpxchg(slot.pmd, old, old._replace(entry=old.entry._replace(valid=False)))
-    purge_everywhere(asce, 1 << addr)
+    if not local:
+        purge_everywhere(asce, 1 << addr)
+    elif at(Core, cpu_id()).asce == asce:
+        purge(1 << addr)
 
 
 def idte(asce: pmd_p) -> None:

@@ -91,13 +91,26 @@ def ptep_modify_prot_commit(vma: vm_area_struct, addr: Addr, ptep: pte_p, old_pt
     set_pte(ptep, pte)
 
 
+def pmdp_idte_local(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> None:
+    """Invalidate the entry of a large page and flush it from this CPU."""
+    idte_segment(addr, pmdp, mm.pgd, True)
+
+
+def pmdp_idte_global(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> None:
+    """Invalidate the entry of a large page and flush it from every CPU."""
+    idte_segment(addr, pmdp, mm.pgd, False)
+
+
 def pmdp_flush_direct(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     """Invalidate the entry of a large page with its flush, unless it is invalid; returns what it was."""
     old = pmdp.pmd
     if not old.entry.valid:
         return old
     atomic_inc(mm.context.flush_count)
-    idte_segment(addr, pmdp, mm.pgd)
+    if mm_cpumask(mm) == 1 << cpu_id():
+        pmdp_idte_local(mm, addr, pmdp)
+    else:
+        pmdp_idte_global(mm, addr, pmdp)
     atomic_dec(mm.context.flush_count)
     return old
 
