@@ -11,13 +11,14 @@ ARCHES := $(notdir $(wildcard model/linux/arch/*))
 # The files of the model that belong to one architecture or to all.
 model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)),-not -path '*/$(a)/*' -not -name $(a).py))
 
-.PHONY: help setup demo test check check-model update bench clean
+.PHONY: help setup demo test check check-model update docs bench clean
 
 help:
 	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
 	@echo 'make test    run the tests'
 	@echo 'make check   formatting, lints, types of the tool and of the model'
 	@echo 'make update  rewrite golden files and litmus/*.expected; then read git diff'
+	@echo 'make docs    rewrite the tables that are made from the sources: docs/coverage.md, litmus/README.md'
 	@echo 'make bench   states per second on fixed tests'
 	@echo 'make setup   the virtual environment in $(VENV), which all of these make first'
 	@echo 'make clean   remove what was generated'
@@ -50,6 +51,10 @@ check-model: $(READY)
 update: $(READY)
 	@$(BIN)/python -m pytest $(PYTEST_PARALLEL) --update
 	@git --no-pager diff --stat
+
+docs: $(READY)
+	@$(BIN)/python tools/coverage_table.py
+	@$(BIN)/python tools/litmus_readme.py
 
 bench: $(READY)
 	@$(BIN)/python tools/bench.py

@@ -184,12 +184,16 @@ def _read(path: Path) -> Test:
     "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
 )
 @click.option("--coverage", is_flag=True, help="Say which lines of the model the tests have executed, and which not.")
+@click.option(
+    "--coverage-json", type=click.Path(path_type=Path), metavar="FILE", help="Write what --coverage says as JSON."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 @click.option(
     "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
 )
 def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
-          coverage: bool, as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
+          coverage: bool, coverage_json: Path | None, as_json: bool, trace: Path | None,
+          **model: Any) -> int:  # fmt: skip
     """Check litmus tests; without FILE all bundled ones.
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
@@ -200,13 +204,14 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     progress = _ProgressLine() if _is_terminal(sys.stderr) and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
-        progress=progress, coverage=coverage,
+        progress=progress, coverage=coverage or coverage_json is not None,
     )  # fmt: skip
     executed = Coverage(options.model)
-    if coverage and engine != "native":
+    if options.coverage and engine != "native":
         raise BadInput("--coverage is noted by the native engine; leave --engine out")
-    if trace is not None:
-        _check_writable(trace)
+    for output in (trace, coverage_json):
+        if output is not None:
+            _check_writable(output)
     files = bundled.litmus_files(list(paths))
     runs = [(path, test, arch) for path, test in ((p, _read(p)) for p in files) for arch in _arches(test, arches)]
     patch_names = list(model["patches"])
@@ -244,6 +249,8 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
             click.echo("\n".join(report.differences([(built.arch, verdict) for built, verdict in verdicts])))
         if coverage:
             click.echo("\n".join(executed.report()))
+    if coverage_json is not None:
+        coverage_json.write_text(json.dumps(executed.json_object(), indent=1) + "\n", encoding="utf-8")
     return _status([v for _, v in verdicts])
 
 
@@ -460,7 +467,9 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
     known = campaign.read_state(state)
     options = Options(model=model, memory_bytes=_memory_default() // jobs, time_s=60)
     tests = [_read(path) for path in bundled.litmus_files(list(paths))]
-    runs = campaign.measure(tests, _profile_list(arch), options)
+    runs, left_out = campaign.measure(tests, _profile_list(arch), options)
+    for name in left_out:
+        click.echo(f"not used, since the model as it is does not pass: {name}")
     judged = [known[m.id] for m in work if m.id in known]
     todo = [m for m in work if m.id not in known]
 

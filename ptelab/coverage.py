@@ -75,6 +75,14 @@ class Coverage:
         out.append(f"{lines:6} {missed:6} {_share(lines - missed, lines):>6}  all, on {', '.join(sorted(self.arches))}")
         return out
 
+    def json_object(self) -> dict[str, object]:
+        """The same for programs: per file the number of lines, and each missed line with its function."""
+        files = {
+            f.path: {"lines": f.lines, "missed": [{"line": n, "function": name} for n, name in f.missed]}
+            for f in self.files()
+        }
+        return {"arches": sorted(self.arches), "files": files}
+
 
 def lines_of(function: ir.Function) -> set[Line]:
     """The places of a function's statements, but for those that raise a flag, as a right model never does."""

@@ -295,11 +295,16 @@ def test_the_command_is_also_a_module() -> None:
     assert found.stdout.startswith("ptelab, version ")
 
 
-def test_coverage_names_what_no_test_has_executed() -> None:
+def test_coverage_names_what_no_test_has_executed(tmp_path: Path) -> None:
     """A line that no test has executed must not count as covered, nor one that was executed as missed."""
-    result = run("check", "munmap+store_after", "--coverage")
+    written = tmp_path / "coverage.json"
+    result = run("check", "munmap+store_after", "--coverage", "--coverage-json", str(written))
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     place = next(i for i, line in enumerate(lines) if line.endswith("model/linux/mm/memory.py"))
     missed = " ".join(itertools.takewhile(lambda line: "not reached" in line, lines[place + 1 :]))
     assert "(do_cow_fault)" in missed and "(unmap_vmas)" not in missed
+    files = json.loads(written.read_text())["files"]
+    (memory,) = [f for path, f in files.items() if path.endswith("model/linux/mm/memory.py")]
+    functions = {m["function"] for m in memory["missed"]}
+    assert "do_cow_fault" in functions and "unmap_vmas" not in functions and memory["lines"] > len(memory["missed"])

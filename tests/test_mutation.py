@@ -67,7 +67,8 @@ def test_a_needed_flush_is_found_needed() -> None:
     """A mutant without a needed flush must not survive its test, nor one that no test executes be called killed."""
     work = campaign.all_mutants(["mm/pgtable_generic.py"], ["drop-flush"])
     (mutant,) = [m for m in work if m.function == "ptep_clear_flush"]
-    runs = campaign.measure([read(LITMUS / "store+writeback.litmus")], ["x86_64"], Options())
+    runs, left_out = campaign.measure([read(LITMUS / "store+writeback.litmus")], ["x86_64"], Options())
+    assert runs and not left_out
     assert campaign.judge(mutant, runs, Options()).verdict == campaign.KILLED
     assert campaign.judge(mutant, [], Options()).verdict == campaign.NOT_REACHED
 
@@ -79,3 +80,16 @@ def test_what_was_judged_is_kept(tmp_path: Path) -> None:
     campaign.write_state(state, judged)
     state.write_text(state.read_text() + '{"id": "half')
     assert campaign.read_state(state) == {judged.id: judged}
+
+
+def test_tests_that_do_not_pass_are_named() -> None:
+    """A survivor must not rest on tests that were left out without a word."""
+    runs, left_out = campaign.measure([read(LITMUS / "store+writeback.litmus")], ["x86_64"], Options(time_s=1e-9))
+    assert not runs and left_out == ["store+writeback (x86_64): incomplete"]
+
+
+def test_explained_survivors_are_mutants() -> None:
+    """No explanation may outlive its mutant."""
+    reasons = campaign.explanations(MODEL.parent / "docs" / "survivors.toml")
+    ids = {m.id for m in campaign.all_mutants([], list(OPERATORS))}
+    assert not reasons.keys() - ids

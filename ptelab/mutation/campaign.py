@@ -50,19 +50,19 @@ class Judged:
 
 
 def all_mutants(files: Sequence[str], operators: Sequence[str], model: Path | None = None) -> list[Mutant]:
-    """The mutants of the kernel's part of a model; `files` are parts of paths, all files without any."""
+    """The mutants of a model's kernel and file system; `files` are parts of paths, all files without any."""
     directory = model or bundled_model()
     found: list[Mutant] = []
-    for path in sorted((directory / "linux").rglob("*.py")):
+    for path in [*sorted((directory / "linux").rglob("*.py")), directory / "filesystem.py"]:
         name = str(path.relative_to(directory))
         if not files or any(part in name for part in files):
             found += mutants(name, path.read_text(encoding="utf-8"), list(operators))
     return found
 
 
-def measure(tests: Sequence[Test], arches: Sequence[str], options: Options) -> list[Run]:
-    """Run every test on the model as it is: those that are not ok can catch nothing."""
-    runs = []
+def measure(tests: Sequence[Test], arches: Sequence[str], options: Options) -> tuple[list[Run], list[str]]:
+    """Run every test on the model as it is; those that are not ok can catch nothing, and are named."""
+    runs, left_out = [], []
     for test in tests:
         for arch in arches:
             if not checking.skipped(test, arch):
@@ -70,7 +70,9 @@ def measure(tests: Sequence[Test], arches: Sequence[str], options: Options) -> l
                 if verdict.status == "ok":
                     found = verdict.exploration
                     runs.append(Run(test, arch, found.states, frozenset(found.covered)))
-    return sorted(runs, key=lambda r: r.states)
+                else:
+                    left_out.append(f"{test.name} ({arch}): {verdict.status}")
+    return sorted(runs, key=lambda r: r.states), left_out
 
 
 def judge(mutant: Mutant, runs: Sequence[Run], options: Options) -> Judged:

@@ -31,7 +31,8 @@ LOCKS = {
 DROP = re.compile(r"^(?:folio_remove_rmap\w*|folio_put|__tlb_remove\w*|tlb_flush_rmaps|unpin_user_page)$")
 FREE = re.compile(r"^(?:tlb_remove_table_free|tlb_flush_mmu_free|call_rcu|folios_put_refs|tlb_table_flush|free_table)$")
 MARK = re.compile(r"^(?:folio_mark_dirty|set_page_dirty|SetPageAnonExclusive|ClearPageAnonExclusive|"
-                  r"inc_tlb_flush_pending|dec_tlb_flush_pending|set_tlb_ubc_flush_pending)$")  # fmt: skip
+                  r"inc_tlb_flush_pending|dec_tlb_flush_pending|set_tlb_ubc_flush_pending|"
+                  r"tlb_flush_rmaps|folio_wait_writeback)$")  # fmt: skip
 RECHECK = re.compile(r"pte_same|pmd_same|vmf_pte_changed|mapping !=|pmd_none|read_seqcount_retry|begun|nested|pending|"
                      r"maybe_pinned|maybe_dma_pinned|ref_count|_mapcount|folio_mapped|AnonExclusive")  # fmt: skip
 SCOPE = re.compile(r"^(?:freed_tables|cleared_ptes|cleared_pmds|delayed_rmap|flush_mm|fullmm|force_flush)$")
@@ -241,7 +242,7 @@ def drop_flush(source: _Source, body: list[ast.stmt], function: ast.FunctionDef)
 
 
 def drop_mark(source: _Source, body: list[ast.stmt], function: ast.FunctionDef) -> Iterator[Edit]:
-    """Pattern 12: a state that others rely on is not noted."""
+    """Pattern 12: a state that others rely on is not noted, or not waited for."""
     for node in body:
         if MARK.match(_called(node)):
             yield f"without {ast.unparse(node)}", source.blank(node)
