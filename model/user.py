@@ -16,13 +16,15 @@ from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
 from linux.mm import folio_pfn, folio_put
 from linux.mm_types import Folio, mm_struct
+from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
 from linux.types import Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
 from mm.madvise import sys_madvise
 from mm.mapping_dirty_helpers import wp_shared_mapping_range
-from mm.mmap import dup_mmap, sys_munmap
+from mm.mempolicy import change_prot_numa
+from mm.mmap import dup_mmap, find_vma, sys_munmap
 from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
 from mm.rmap import folio_referenced
@@ -250,3 +252,14 @@ def driver_free(mapping: address_space) -> None:
 def write_protect(mapping: address_space, first_index: pgoff_t, nr: pgoff_t) -> u4:
     """A driver lets the next store to each page of a range fault: how many entries lost the right to store."""
     return wp_shared_mapping_range(mapping, first_index, nr)
+
+
+def numa_scan(addr: Addr, len: Addr) -> None:
+    """What task_numa_work does to a range when a task returns to user mode."""
+    choose(1)
+    mm = get_current().mm
+    mmap_read_lock(mm)
+    vma = find_vma(mm, addr)
+    if vma is not None and vma.vm_start <= addr and addr + len <= vma.vm_end:
+        change_prot_numa(vma, addr, addr + len)
+    mmap_read_unlock(mm)

@@ -15,7 +15,7 @@ from linux.fs import address_space
 from linux.mm import VM_WRITE
 from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
-from mm.huge_memory import __split_huge_pmd_locked, zap_huge_pmd
+from mm.huge_memory import __split_huge_pmd_locked, change_huge_pmd, zap_huge_pmd
 from mm.mprotect import prot_commit_flush_ptes
 from mm.mremap import move_locked_ptes, move_normal_pmd
 from mm.page_writeback import filemap_dirty_folio
@@ -161,3 +161,10 @@ def sometimes_zap_huge(result: bool) -> None:
     """A huge page is zapped, or was split just before."""
     if result:
         reach("huge_page_zapped")
+
+
+@on_return(change_huge_pmd)
+def sometimes_huge_hint(result: bool) -> None:
+    """A huge page becomes inaccessible for a NUMA hint, or has gone meanwhile."""
+    if result:
+        reach("huge_page_hinted")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reading the state: what conditions of litmus tests and other invariants ask for."""
 
-from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pmd_pte, pte_pfn, pte_present
-from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pte_p, pte_t
+from asm.pgtable import pfn_pte, pmd_leaf, pmd_pfn, pmd_present, pmd_pte, pte_dirty, pte_mkdirty, pte_pfn, pte_present
+from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pte_p, pte_t
 from hw.memory import NR_PAGES, Addr, Disk, Frame, Value
 from linux.fs import address_space
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct
@@ -18,7 +18,11 @@ def entry_of(mm: mm_struct, addr: Addr) -> pte_t:
     if not pmd_present(upper):
         return pte_t()
     if pmd_leaf(upper):
-        return pmd_pte(upper)
+        entry = pmd_pte(upper)
+        if pte_present(entry):
+            return entry
+        hinted = pfn_pte(pte_pfn(entry), pgprot_t())
+        return pte_mkdirty(hinted) if pte_dirty(entry) else hinted
     return at(pte_p, pmd_pfn(upper) * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte
 
 

@@ -107,6 +107,7 @@ from linux.pgtable import (
     my_zero_pfn,
     pmd_addr_end,
     pmd_off,
+    pmd_protnone,
     pmd_trans_huge,
     pmd_write,
     pmdp_get,
@@ -121,7 +122,7 @@ from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp
 from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
-from mm.huge_memory import __split_huge_pmd, zap_huge_pmd
+from mm.huge_memory import __split_huge_pmd, do_huge_pmd_numa_page, zap_huge_pmd
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
@@ -1180,6 +1181,9 @@ def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault
     if thp_is_possible():
         orig_pmd = pmdp_get_lockless(vmf.pmd)
         if pmd_trans_huge(orig_pmd):
+            if pmd_protnone(orig_pmd):
+                do_huge_pmd_numa_page(vmf, orig_pmd)
+                return 0
             if flags & FAULT_FLAG_WRITE == 0 or pmd_write(orig_pmd):
                 return 0
             wp_huge_pmd(vmf)

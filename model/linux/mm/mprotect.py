@@ -23,6 +23,7 @@ from asm.pgtable_types import pgprot_t, pmd_p, pte_p, pte_t
 from asm.tlb import mmu_gather, pte_needs_flush, tlb_end_vma, tlb_flush_pte_range, tlb_start_vma
 from linux.errno import EINVAL, ENOMEM
 from linux.mm import (
+    MM_CP_PROT_NUMA,
     MM_CP_TRY_CHANGE_WRITABLE,
     MM_CP_UFFD_WP,
     MM_CP_UFFD_WP_RESOLVE,
@@ -36,9 +37,10 @@ from linux.mm_types import Folio, vm_area_struct, vm_flags_t
 from linux.mman import PROT_READ, PROT_WRITE, calc_vm_prot_bits
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.page_flags import PageAnonExclusive, folio_test_anon
-from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get
+from linux.pgtable import pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get
 from linux.types import Addr, Errno
 from linux.userfaultfd_k import userfaultfd_pte_wp
+from mm.huge_memory import __split_huge_pmd, change_huge_pmd
 from mm.internal import pte_needs_soft_dirty_wp
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
@@ -100,8 +102,11 @@ def change_pte_range(
 ) -> bool:
     """Change the entries of one PTE table; false when it has gone and must be looked for again.
 
-    Differs: the number of changed entries is not counted.  Left out: flush_tlb_batched_pending.
+    Differs: the number of changed entries is not counted.  Left out: NUMA hints for small pages;
+    flush_tlb_batched_pending.
     """
+    if cp_flags & MM_CP_PROT_NUMA != 0:
+        return True
     uffd_wp = cp_flags & MM_CP_UFFD_WP != 0
     uffd_wp_resolve = cp_flags & MM_CP_UFFD_WP_RESOLVE != 0
     start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
@@ -135,12 +140,19 @@ def change_pmd_range(
 ) -> None:
     """Change the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
 
-    Left out: populating tables for userfaultfd's markers.
+    Differs: a huge page is split unless the change is a NUMA hint.  Left out: populating tables for userfaultfd's
+    markers.
     """
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(vma.vm_mm, addr)
-        if pmd_none(pmdp_get(pmd)) or change_pte_range(tlb, vma, pmd, addr, next, newprot, cp_flags):
+        pmdval = pmdp_get(pmd)
+        if pmd_trans_huge(pmdval):
+            if cp_flags & MM_CP_PROT_NUMA == 0:
+                __split_huge_pmd(vma, pmd, addr)
+            elif change_huge_pmd(tlb, vma, pmd, addr):
+                addr = next
+        elif pmd_none(pmdval) or change_pte_range(tlb, vma, pmd, addr, next, newprot, cp_flags):
             addr = next
 
 

@@ -32,7 +32,6 @@ from ptelab.lang import (
     spin_unlock,
     try_cmpxchg,
     u2,
-    u3,
     u4,
     u8,
 )  # fmt: skip
@@ -55,8 +54,9 @@ FOLL_LONGTERM = 8
 MM_CP_TRY_CHANGE_WRITABLE = 1
 MM_CP_UFFD_WP = 2
 MM_CP_UFFD_WP_RESOLVE = 4
+MM_CP_PROT_NUMA = 8
 
-cp_flags_t: TypeAlias = u3
+cp_flags_t: TypeAlias = u4
 
 
 @onstack

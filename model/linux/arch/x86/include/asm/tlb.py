@@ -17,6 +17,7 @@ from asm_generic.tlb import (  # noqa: F401
     tlb_delay_rmap,
     tlb_end_vma,
     tlb_flush_mmu_tlbonly,
+    tlb_flush_pmd_range,
     tlb_flush_pte_range,
     tlb_free_vmas,
     tlb_get_unmap_size,
