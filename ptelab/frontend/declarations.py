@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -166,10 +167,16 @@ Decl: TypeAlias = (
 )
 
 
+# Tests that run one after the other share most files; nothing changes a tree.
+@functools.lru_cache(maxsize=1024)
+def _tree(text: str, name: str) -> ast.Module:
+    return ast.parse(text, name)
+
+
 def parse(text: Text) -> File:
     """The declarations of one file."""
     try:
-        tree = ast.parse(text.text, text.name)
+        tree = _tree(text.text, text.name)
     except SyntaxError as error:
         raise DialectError(
             text.name, error.lineno or 1, error.offset or 1, f"not Python: {error.msg}", "valid Python"
