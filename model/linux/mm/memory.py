@@ -120,7 +120,7 @@ from linux.pgtable import (
 )  # fmt: skip
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
-from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp
+from linux.userfaultfd_k import uffd_disable_fault_around, userfaultfd_pte_wp, userfaultfd_wp
 from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
 from mm.huge_memory import __split_huge_pmd, do_huge_pmd_numa_page, zap_huge_pmd
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
@@ -1034,9 +1034,11 @@ def do_fault_around(vmf: vm_fault) -> vm_fault_t:
 def should_fault_around(vmf: vm_fault) -> bool:
     """Whether a load maps more than the page that it needs.
 
-    Differs: what has ->map_pages is what is no PFN map.  Left out: userfaultfd's minor faults.
+    Differs: what has ->map_pages is what is no PFN map.
     """
-    return FAULT_AROUND_PAGES > 1 and vmf.vma.vm_flags & VM_PFNMAP == 0
+    if vmf.vma.vm_flags & VM_PFNMAP != 0 or uffd_disable_fault_around(vmf.vma):
+        return False
+    return FAULT_AROUND_PAGES > 1
 
 
 def do_read_fault(vmf: vm_fault) -> vm_fault_t:

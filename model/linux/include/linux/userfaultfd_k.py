@@ -15,6 +15,14 @@ def userfaultfd_wp(vma: vm_area_struct) -> bool:
     return vma.vm_flags & VM_UFFD_WP != 0
 
 
+def uffd_disable_fault_around(vma: vm_area_struct) -> bool:
+    """Whether a load must map nothing but what it needs, as user space is asked about each page.
+
+    Left out: VM_UFFD_MINOR.
+    """
+    return vma.vm_flags & VM_UFFD_WP != 0
+
+
 def userfaultfd_pte_wp(vma: vm_area_struct, pte: pte_t) -> bool:
     """Whether a store through an entry has to be told to user space."""
     return userfaultfd_wp(vma) and pte_uffd_wp(pte)
