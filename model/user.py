@@ -10,7 +10,7 @@ from fs.proc.task_mmu import clear_refs_write
 from fs.userfaultfd import userfaultfd_register, userfaultfd_writeprotect
 from hw.memory import Addr, Frame, Value
 from kernel.exit import exit_mm
-from kernel.sched.core import context_switch
+from kernel.sched.core import context_switch, context_switch_to_kernel
 from linux.errno import EFAULT
 from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
@@ -75,6 +75,12 @@ def switch_to(next: mm_struct) -> None:
     """Let this CPU run another process: the column goes on as a task of that mm.  The thread starts here."""
     choose(1)
     context_switch(next)
+
+
+def idle() -> None:
+    """Let this CPU run a kernel thread, until the column switches to an mm.  The thread starts here."""
+    choose(1)
+    context_switch_to_kernel()
 
 
 @struct

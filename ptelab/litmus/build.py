@@ -211,6 +211,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "pte_p": tables * params["PTRS_PER_PTE"],
         "pmd_p": mms * params["PTRS_PER_PMD"],
         "task_struct": params["NR_THREADS"],
+        "tlb_state": params["NR_CPUS"],
         "call_single_queue": params["NR_CPUS"],
         "Core": params["NR_CPUS"],
         "Broadcasts": params["NR_CPUS"],

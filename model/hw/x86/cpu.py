@@ -86,10 +86,14 @@ class tlb_entry(NamedTuple):
 
 @percpu
 class Cpu:
-    """What one CPU holds: CR3, the interrupt flag (inverted), the TLB and the paging-structure cache."""
+    """What one CPU holds: CR3, the interrupt flag (inverted), the TLB and the paging-structure cache.
+
+    `in_irq`: a handler of an interrupt runs, see smp.
+    """
 
     cr3: pmd_p | None
     irqs_off: bool
+    in_irq: bool
     tlb: Array[tlb_entry] = array(NR_PAGES)
     psc: Array[pmd_t] = array(PTRS_PER_PMD)
 
@@ -247,8 +251,8 @@ def invlpg(addr: Addr) -> None:
         this_cpu(Cpu).psc[index] = pmd_t()
 
 
-def write_cr3(pgd: pmd_p) -> None:
-    """Load CR3, which drops all that is cached."""
+def write_cr3(pgd: pmd_p | None) -> None:
+    """Load CR3, which drops all that is cached; None is a table without user addresses."""
     this_cpu(Cpu).cr3 = pgd
     for addr in range(NR_PAGES):
         forget(addr)
@@ -260,6 +264,8 @@ def speculation() -> None:
     """Walk for any address at any time, as the CPU's walker may: read the upper entry, then fill the TLB through it."""
     while True:
         addr: Addr = choose(NR_PAGES)
+        if this_cpu(Cpu).cr3 is None:
+            continue
         upper = this_cpu(Cpu).psc[addr // PTRS_PER_PTE]
         if not upper.present:
             upper = top_entry(addr).pmd

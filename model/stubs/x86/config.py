@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How the kernel is configured on x86-64."""
+"""How the kernel is configured on x86-64.
+
+CONFIG_TLB_GENERATIONS is no option of Linux, which always counts the flushes of an mm and keeps what a CPU has loaded.
+Where no CPU ever changes its mm nor is lazy, both decide nothing but which flushes are needless, and cost many states.
+"""
 
 from ptelab.lang import param
 
@@ -8,3 +12,4 @@ CONFIG_MMU_GATHER_MERGE_VMAS = 1
 CONFIG_MMU_GATHER_NO_GATHER = 0
 CONFIG_MEM_SOFT_DIRTY = param("CONFIG_MEM_SOFT_DIRTY", 0)
 CONFIG_HAVE_MOVE_PMD = 1
+CONFIG_TLB_GENERATIONS = param("CONFIG_TLB_GENERATIONS", 0)

@@ -4,14 +4,16 @@
 Differs: the only function called is flush_tlb_func.  Differs: a CPU has one request slot for all senders instead of one
 per sender, so a sender waits for the request before it; only with two senders and two targets could it be elsewhere
 first.  Differs: taking a request, doing it and acknowledging it are one step: nobody else sees a CPU between them, and
-a later acknowledgement only makes the sender wait.
+a later acknowledgement only makes the sender wait.  With CONFIG_TLB_GENERATIONS they are several, between which the
+CPU's column may do anything but what it disables interrupts for.
 """
 
 from typing import NamedTuple
 
-from arch.x86.mm.tlb import flush_tlb_func
+from arch.x86.mm.tlb import flush_tlb_func, should_flush_tlb
 from asm.irqflags import native_irq_disable, native_irq_enable
 from asm.tlbflush import flush_tlb_info
+from config import CONFIG_TLB_GENERATIONS
 from cpu import Cpu
 from hw.memory import NR_CPUS, CpuNr
 
@@ -46,6 +48,26 @@ def on_each_cpu_mask(mask: u8, info: flush_tlb_info) -> None:
             wait_until(at(call_single_queue, cpu).csd.sender != cpu_id() + 1)
 
 
+def on_each_cpu_cond_mask(mask: u8, info: flush_tlb_info) -> None:
+    """Flush those CPUs of a mask that should flush: ask each in turn, and ask the others at once.
+
+    Differs: the only condition is should_flush_tlb.
+    """
+    asked: u8 = 0
+    for cpu in range(NR_CPUS):
+        if mask & (1 << cpu) != 0 and should_flush_tlb(cpu, info):
+            asked |= 1 << cpu
+            if cpu != cpu_id():
+                send_request(at(call_single_queue, cpu), info)
+    if asked & (1 << cpu_id()) != 0:
+        native_irq_disable()
+        flush_tlb_func(info)
+        native_irq_enable()
+    for cpu in range(NR_CPUS):
+        if asked & (1 << cpu) != 0 and cpu != cpu_id():
+            wait_until(at(call_single_queue, cpu).csd.sender != cpu_id() + 1)
+
+
 def send_request(queue: call_single_queue, info: flush_tlb_info) -> None:
     """Put a request into the CPU's slot as soon as that is free, and interrupt the CPU."""
     while not try_cmpxchg(queue.csd, request(), request(sender=cpu_id() + 1, info=info)):
@@ -60,6 +82,17 @@ def interrupt() -> None:
 
 
 def interrupt_flush() -> None:
-    """Do and acknowledge one request."""
-    taken = xchg(at(call_single_queue, cpu_id()).csd, request())
-    flush_tlb_func(taken.info)
+    """Do and acknowledge one request.  With CONFIG_TLB_GENERATIONS a flush reads memory, so it takes several steps."""
+    if CONFIG_TLB_GENERATIONS == 0:
+        taken = xchg(at(call_single_queue, cpu_id()).csd, request())
+        flush_tlb_func(taken.info)
+        return
+    this_cpu(Cpu).in_irq = True
+    flush_tlb_func(at(call_single_queue, cpu_id()).csd.info)
+    xchg(at(call_single_queue, cpu_id()).csd, request())
+    this_cpu(Cpu).in_irq = False
+
+
+def wait_for_interrupt_handler() -> None:
+    """Wait until this CPU is in no interrupt: what a handler does must not be mixed with what disables interrupts."""
+    wait_until(not this_cpu(Cpu).in_irq and at(call_single_queue, cpu_id()).csd.sender <= NR_CPUS)

@@ -20,3 +20,10 @@ def finish_arch_post_lock_switch() -> None:
 
     Differs: Linux has it in kernel/sched/sched.h.
     """
+
+
+def enter_lazy_tlb(mm: mm_struct) -> None:
+    """Keep the mm loaded while a kernel thread runs.
+
+    Differs: include/asm-generic/mmu_context.h has it.
+    """

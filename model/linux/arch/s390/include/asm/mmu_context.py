@@ -31,3 +31,10 @@ def finish_arch_post_lock_switch() -> None:
     atomic_or(1 << cpu_id(), mm.cpu_bitmap)
     __tlb_flush_mm_lazy(mm)
     lctl(mm.pgd)
+
+
+def enter_lazy_tlb(mm: mm_struct) -> None:
+    """Keep the mm loaded while a kernel thread runs.
+
+    Differs: include/asm-generic/mmu_context.h has it.
+    """

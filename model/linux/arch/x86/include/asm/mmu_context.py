@@ -1,15 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/include/asm/mmu_context.h (v7.0).
 
-Left out: context switches, so that a CPU keeps the mm that it has.
+Left out: the LDT, LAM, switch_mm, which disables interrupts around switch_mm_irqs_off.
 """
 
-from linux.mm_types import mm_struct
-
-
-def switch_mm_irqs_off(prev: mm_struct, next: mm_struct) -> None:
-    """Load an mm.  Left out: all of it."""
-    assert False
+from arch.x86.mm.tlb import enter_lazy_tlb, switch_mm_irqs_off  # noqa: F401
 
 
 def finish_arch_post_lock_switch() -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/include/asm/tlbflush.h (v7.0).
 
-Left out: lazy TLB, PCIDs, generations, INVLPGB, batched flushes of reclaim.
+Left out: PCIDs, INVLPGB, batched flushes of reclaim.
 """
 
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from asm.pgtable_types import pte_t
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.types import Addr
 
-from ptelab.lang import u8
+from ptelab.lang import atomic_inc_return, percpu, struct, u4, u8
 
 TLB_FLUSH_ALL = 255
 
@@ -21,13 +21,51 @@ class flush_tlb_info(NamedTuple):
     """What to flush.
 
     Differs: `stride` is the distance itself, not its shift, which is 0 for pages here.
-    Left out: mm, because a CPU in mm_cpumask has the mm loaded; new_tlb_gen, initiating_cpu, freed_tables,
-    trim_cpumask.
+    Differs: `mm` and `new_tlb_gen` are empty without CONFIG_TLB_GENERATIONS.  Left out: initiating_cpu, freed_tables,
+    which its only reader gets as an argument; trim_cpumask.
     """
 
     start: u8 = 0
     end: u8 = 0
     stride: u8 = 0
+    mm: mm_struct | None = None
+    new_tlb_gen: u4 = 0
+
+
+class loaded_mm_t(NamedTuple):
+    """What a CPU says that it has loaded: an mm, none for init_mm, or LOADED_MM_SWITCHING.
+
+    Differs: Linux has one pointer, with a value for LOADED_MM_SWITCHING that no mm has.
+    """
+
+    mm: mm_struct | None = None
+    switching: bool = False
+
+
+@struct
+class tlb_state:
+    """What others may look at of the state of a CPU's TLB.  Element i is of CPU i: cpu_tlbstate, cpu_tlbstate_shared.
+
+    Differs: two objects in Linux, for the sake of caches.
+    """
+
+    loaded_mm: loaded_mm_t
+    is_lazy: bool
+
+
+@percpu
+class tlb_context:
+    """The generation of its mm up to which a CPU has flushed, what Linux has in cpu_tlbstate.ctxs[0].
+
+    Left out: ctx_id and the other contexts, as there are no PCIDs: every change of the mm flushes everything.
+    """
+
+    tlb_gen: u4
+
+
+def inc_mm_tlb_gen(mm: mm_struct) -> u4:
+    """Count a flush that is about to be done, after the entries were changed."""
+    return atomic_inc_return(mm.context.tlb_gen)
 
 
 def flush_tlb_page(vma: vm_area_struct, a: Addr) -> None:
