@@ -103,7 +103,7 @@ def flush_tlb_func(f: flush_tlb_info) -> None:
 def flush_tlb_range_or_all(f: flush_tlb_info) -> None:
     """Flush what is asked for.
 
-    Differs: in Linux a part of flush_tlb_func.
+    Differs: Linux has it in flush_tlb_func.
     """
     if f.end != TLB_FLUSH_ALL:
         addr: u8 = f.start
@@ -169,7 +169,7 @@ def flush_tlb_mm_range(mm: mm_struct, start: u8, end: u8, stride: u8, freed_tabl
 def cpu_has_loaded(mm: mm_struct, cpumask: u8) -> bool:
     """Whether this CPU has an mm loaded.
 
-    Differs: in Linux a comparison with loaded_mm.
+    Differs: Linux has it in flush_tlb_mm_range, as a comparison with loaded_mm.
     """
     if CONFIG_TLB_GENERATIONS == 0:
         return cpumask != 0

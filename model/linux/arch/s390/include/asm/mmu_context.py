@@ -36,5 +36,5 @@ def finish_arch_post_lock_switch() -> None:
 def enter_lazy_tlb(mm: mm_struct) -> None:
     """Keep the mm loaded while a kernel thread runs.
 
-    Differs: include/asm-generic/mmu_context.h has it.
+    Differs: Linux has it in include/asm-generic/mmu_context.h.
     """
