@@ -30,7 +30,8 @@ def context_switch(next: mm_struct) -> None:
 def context_switch_to_kernel() -> None:
     """Switch this CPU to a kernel thread, which borrows the mm of the task before it.
 
-    Differs: Linux has it in context_switch, for a next task without an mm.  Differs: what Linux has in active_mm stays the task's mm.
+    Differs: Linux has it in context_switch, for a next task without an mm.
+    Differs: what Linux has in active_mm stays the task's mm.
     """
     local_irq_save()
     enter_lazy_tlb(get_current().mm)
