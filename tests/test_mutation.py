@@ -73,6 +73,16 @@ def test_a_needed_flush_is_found_needed() -> None:
     assert campaign.judge(mutant, [], Options()).verdict == campaign.NOT_REACHED
 
 
+def test_a_page_table_lock_can_be_dropped_where_the_lockless_map_is_known() -> None:
+    """The mutant of zap's page-table lock must not be refused as no dialect: an import must not be written twice."""
+    (mutant,) = [
+        m for m in campaign.all_mutants(["mm/memory.py"], ["drop-lock"])
+        if m.function == "zap_pte_range" and "page-table lock" in m.what
+    ]  # fmt: skip
+    runs, _ = campaign.measure([read(LITMUS / "fault+madvise.litmus")], ["x86_64"], Options())
+    assert campaign.judge(mutant, runs, Options()).verdict == campaign.KILLED
+
+
 def test_what_was_judged_is_kept(tmp_path: Path) -> None:
     """A run that was cut off must not lose what it has judged, nor trip over half a line."""
     state = tmp_path / "state.jsonl"

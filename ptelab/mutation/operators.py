@@ -177,13 +177,15 @@ _CALLS_MAP_LOCK = re.compile(r"^(\w+), (\w+) = pte_offset_map_lock\(")
 _NOLOCK = "from mm.pgtable_generic import pte_offset_map_rw_nolock"
 
 
-# The table is found without its lock; the import goes behind the file's docstring, where it moves no line.
+# The table is found without its lock; a missing import goes behind the file's docstring, where it moves no line.
 def _without_ptl(source: _Source, node: ast.Assign, function: ast.FunctionDef) -> dict[int, str]:
     text = _CALLS_MAP_LOCK.sub(r"\1, _mutant, \2 = pte_offset_map_rw_nolock(", ast.unparse(node))
     edit = source.put(node, text)
     for other in ast.walk(function):
         if isinstance(other, ast.Expr) and _called(other) == "pte_unmap_unlock":
             edit |= source.blank(other)
+    if any(re.search(r"\bpte_offset_map_rw_nolock\b", line) for line in source.lines):
+        return edit
     end = next(
         i for i, line in enumerate(source.lines[1:], 2) if line.endswith('"""') and (i > 2 or line.count('"""') == 2)
     )
