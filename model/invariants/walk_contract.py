@@ -24,6 +24,7 @@ from ptelab.lang import at, flag, ghost, on_entry, on_return, reach, thread_id, 
 class walk_counts:
     """How many entries a thread's walk has made read-only, and clean.  Element i is of thread i."""
 
+    walking: bool
     protected: u4
     cleaned: u4
 
@@ -31,13 +32,15 @@ class walk_counts:
 @on_entry(clean_record)
 def cleans_nothing_yet() -> None:
     """A walk begins."""
-    at(walk_counts, thread_id()).cleaned = 0
+    at(walk_counts, thread_id()).walking = True
 
 
 @on_entry(ptep_modify_prot_commit)
 def entry_has_changed(old_pte: pte_t, pte: pte_t) -> None:
     """An entry loses the right to store, or its dirtiness."""
     counts = at(walk_counts, thread_id())
+    if not counts.walking:
+        return
     if pte_write(old_pte) and not pte_write(pte):
         counts.protected += 1
     if pte_dirty(old_pte) and not pte_dirty(pte):
@@ -57,7 +60,7 @@ def maps_page(mm: mm_struct, addr: Addr, mapping: address_space, first: pgoff_t,
 @on_entry(wp_shared_mapping_range)
 def protects_nothing_yet(mapping: address_space, first_index: pgoff_t, nr: pgoff_t) -> None:
     """A walk begins: what a TLB has now must not let a store through when it ends."""
-    at(walk_counts, thread_id()).protected = 0
+    at(walk_counts, thread_id()).walking = True
     for cpu in range(NR_CPUS):
         mm = mm_of_cpu(cpu)
         if mm is not None:
@@ -72,7 +75,9 @@ def always_faults_after_protection(mapping: address_space, first_index: pgoff_t,
     counts = at(walk_counts, thread_id())
     if result != counts.protected:
         flag("wrong_count", returned=result, changed=counts.protected)
+    counts.walking = False
     counts.protected = 0
+    counts.cleaned = 0
     if result != 0:
         reach("walk_takes_write")
     for cpu in range(NR_CPUS):
@@ -93,6 +98,8 @@ def always_counts_cleaned(result: bool) -> None:
     counts = at(walk_counts, thread_id())
     if result != (counts.cleaned != 0):
         flag("wrong_count", cleaned=counts.cleaned)
+    counts.walking = False
+    counts.protected = 0
     counts.cleaned = 0
 
 
