@@ -144,6 +144,11 @@ def setup_anon_pte(
     vma.vm_mm.rss_stat[MM_ANONPAGES] += 1
 
 
+def setup_ksm(folio: Folio) -> None:
+    """A page that KSM has merged others into: it is in the stable tree."""
+    folio.FOLIO_MAPPING_KSM = True
+
+
 def setup_table(mm: mm_struct, addr: Addr) -> u4:
     """The PTE table for an address, a new one if there is none."""
     slot = at(pmd_p, index_of(mm.pgd) + addr // PTRS_PER_PTE)

@@ -21,6 +21,7 @@ from linux.types import Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
+from mm.ksm import ksm_do_scan
 from mm.madvise import sys_madvise
 from mm.mapping_dirty_helpers import wp_shared_mapping_range
 from mm.mempolicy import change_prot_numa
@@ -236,6 +237,12 @@ def dirty_scan(mapping: address_space) -> None:
 def dirty_transfer(mapping: address_space) -> None:
     """The driver finds out which pages of a buffer were written, and gives them to its device."""
     vmw_bo_dirty_transfer(mapping)
+
+
+def ksm_merge(mm: mm_struct, page: u4) -> None:
+    """ksmd comes by a page of a process, and merges it with what it knows already.  The thread starts here."""
+    choose(1)
+    ksm_do_scan(mm, page)
 
 
 def move_charge(mapping: address_space, index: pgoff_t, to: mem_cgroup) -> None:

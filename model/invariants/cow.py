@@ -16,6 +16,7 @@ from linux.mm import VM_SHARED
 from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.types import Errno
 from mm.gup import gup_fast
+from mm.ksm import replace_page
 from mm.memory import (
     copy_present_page,
     do_anonymous_page,
@@ -242,6 +243,15 @@ def sometimes_gup_fast(result: Folio | None) -> None:
         reach("gup_fast")
     else:
         reach("gup_fast_gives_up")
+
+
+@on_return(replace_page)
+def sometimes_ksm_merges(result: Errno) -> None:
+    """KSM maps one of its pages instead of another with the same data, or finds that the entry has changed."""
+    if result == 0:
+        reach("ksm_merges")
+    else:
+        reach("ksm_entry_changed")
 
 
 @on_entry(free_frozen_pages)

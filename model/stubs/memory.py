@@ -39,6 +39,12 @@ def copy_page(to: Folio, page: Folio) -> None:
     at(Frame, index_of(to)).data = data
 
 
+def pages_identical(page1: Folio, page2: Folio) -> bool:
+    """Whether two pages have the same contents: two reads, in this order."""
+    data = at(Frame, index_of(page1)).data
+    return data == at(Frame, index_of(page2)).data
+
+
 def alloc_vma() -> vm_area_struct | None:
     """A VMA that is not in use.  Context: one fork at a time."""
     for vma in pool(vm_area_struct):

@@ -17,7 +17,7 @@ RESULTS: tuple[Result, ...] = ("Never", "Sometimes", "Always", "DEADLOCK", "Mayb
 KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
 _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
-_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive", "huge")
+_PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive", "huge", "ksm")
 _FLAGS = {"shared": True, "private": False, "hole": True, "readonly": True}
 _PROT = {"r": False, "rw": True}
 
@@ -66,6 +66,7 @@ class Bits:
     page: str = ""  # the anonymous page, if it is one
     exclusive: bool | None = None  # None: if nothing else maps the page
     huge: bool = False
+    ksm: bool = False  # KSM has merged pages into this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -485,9 +486,12 @@ class _Init:
             raise test.error(record[0].pos, f"{vma.name} is private, and this is the file's page", "write:0")
         exclusive = bool(bits["exclusive"]) if "exclusive" in bits else None
         huge = bool(bits.get("huge", 0))
+        ksm = bool(bits.get("ksm", 0))
+        if ksm and (not anonymous or bits["write"] or exclusive is not False):
+            raise test.error(record[0].pos, "KSM merges anonymous pages that are not written", "write:0,exclusive:0")
         if huge and (anonymous or test.bounds.get("PTRS_PER_PTE") != 1):
             raise test.error(record[0].pos, "only a file's page can be huge, with Bounds=PTRS_PER_PTE:1")
-        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive, huge)
+        return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive, huge, ksm)
 
     # The anonymous page that an address has by another item, for an entry that does not say which.
     def _page_there(self, address: tuple[str, int], record: syntax.Record) -> str:

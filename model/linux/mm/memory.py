@@ -99,6 +99,7 @@ from linux.page_flags import (
     __folio_mark_uptodate,
     folio_test_anon,
     folio_test_dirty,
+    folio_test_ksm,
 )  # fmt: skip
 from linux.pagemap import folio_lock, folio_trylock, linear_page_index
 from linux.pgtable import (
@@ -799,15 +800,15 @@ def wp_page_copy(vmf: vm_fault) -> vm_fault_t:
 def wp_can_reuse_anon_folio(folio: Folio, vma: vm_area_struct) -> bool:
     """Whether the entry is all that refers to an anonymous page, which then becomes exclusive.
 
-    Context: PTL held.  Left out: large folios, the LRU's own references; KSM, the swap cache.
+    Context: PTL held.  KSM need not raise the count.  Left out: large folios, the LRU's own references; the swap cache.
     """
-    if folio_ref_count(folio) > 3:
+    if folio_test_ksm(folio) or folio_ref_count(folio) > 3:
         return False
     if folio_ref_count(folio) > 1:
         return False
     if not folio_trylock(folio):
         return False
-    if folio_ref_count(folio) != 1:
+    if folio_test_ksm(folio) or folio_ref_count(folio) != 1:
         folio_unlock(folio)
         return False
     folio_move_anon_rmap(folio, vma)

@@ -196,6 +196,14 @@ def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr) ->
     __folio_mod_stat(folio, True)
 
 
+def folio_add_anon_rmap_ptes(folio: Folio, vma: vm_area_struct, address: Addr) -> None:
+    """Count one more entry that maps an anonymous folio, which is not exclusive.
+
+    Context: PTL held.  Left out: RMAP_EXCLUSIVE.
+    """
+    __folio_add_rmap(folio, vma)
+
+
 def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Uncount an entry that mapped a folio."""
     if atomic_dec_and_test(folio._mapcount):

@@ -79,6 +79,7 @@ class Folio:
     PG_uptodate: bool
     PG_anon_exclusive: bool
     FOLIO_MAPPING_ANON: bool
+    FOLIO_MAPPING_KSM: bool
     mapping: address_space | None
     index: pgoff_t
     memcg_data: mem_cgroup | None

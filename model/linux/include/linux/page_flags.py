@@ -52,6 +52,11 @@ def folio_test_anon(folio: Folio) -> bool:
     return test_bit(folio.FOLIO_MAPPING_ANON)
 
 
+def folio_test_ksm(folio: Folio) -> bool:
+    """Whether the folio is one that KSM has merged others into."""
+    return test_bit(folio.FOLIO_MAPPING_KSM)
+
+
 def PageAnonExclusive(page: Folio) -> bool:
     """Whether the only entry that maps the page may make it writable without asking anybody."""
     return test_bit(page.PG_anon_exclusive)
