@@ -25,7 +25,7 @@ from ptelab.litmus.resolve import resolve
 
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
-MACHINE_STATES_MAX = 20_000
+MACHINE_STATES_MAX = 4_000
 """Tests with at most so many states are also explored by the reference machine and without reductions."""
 
 
