@@ -17,7 +17,7 @@ from linux.memcontrol import mem_cgroup
 from linux.mm import folio_pfn, folio_put
 from linux.mm_types import Folio, mm_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
-from linux.types import Errno, pgoff_t
+from linux.types import FILE_PAGES, Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
@@ -30,8 +30,9 @@ from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
 from mm.rmap import folio_referenced
 from mm.truncate import truncate_setsize
+from mm.vmscan import folio_list, shrink_folio_list
 
-from ptelab.lang import at, choose, index_of, struct, thread_id, u3, u4, wait_until
+from ptelab.lang import at, choose, index_of, new, struct, thread_id, u3, u4, wait_until
 
 
 def user_load(addr: Addr) -> tuple[Value, bool]:
@@ -201,6 +202,15 @@ def age(mapping: address_space, index: pgoff_t) -> u4:
     referenced = folio_referenced(folio, False)
     folio_put(folio)
     return referenced
+
+
+def reclaim(mapping: address_space, index: pgoff_t, nr: pgoff_t) -> None:
+    """Reclaim takes the pages of a range of a file that are clean and not in use, whether or not they were accessed."""
+    folios = new(folio_list)
+    for i in range(FILE_PAGES):
+        if index <= i and i < index + nr:
+            folios.folio[i] = filemap_get_entry(mapping, i)
+    shrink_folio_list(folios, True)
 
 
 def truncate(mapping: address_space, length: pgoff_t) -> None:

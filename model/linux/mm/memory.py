@@ -128,6 +128,7 @@ from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_ga
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
 from mm.rmap import (
+    flush_tlb_batched_pending,
     folio_add_file_rmap_ptes,
     folio_add_new_anon_rmap,
     folio_dup_file_rmap_pte,
@@ -497,7 +498,7 @@ def do_zap_pte_range(
 def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> Addr:
     """Zap entries of one PTE table; how far it came.
 
-    Left out: PT_RECLAIM, need_resched, flush_tlb_batched_pending, as there is no reclaim that leaves flushes behind.
+    Left out: PT_RECLAIM, need_resched.
     """
     mm = tlb.mm
     while True:
@@ -506,6 +507,7 @@ def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, 
         start_pte, ptl = pte_offset_map_lock(mm, pmd, addr)
         if start_pte is None:
             return addr
+        flush_tlb_batched_pending(mm)
         pte = start_pte
         while True:
             nr, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end, rss)

@@ -46,6 +46,7 @@ from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
 from mm.pgtable_generic import pte_offset_map_lock
+from mm.rmap import flush_tlb_batched_pending
 from mm.vma import vma_find, vma_wants_manual_pte_write_upgrade
 
 from ptelab.lang import READ_ONCE, at, index_of, new, u3
@@ -102,8 +103,7 @@ def change_pte_range(
 ) -> bool:
     """Change the entries of one PTE table; false when it has gone and must be looked for again.
 
-    Differs: the number of changed entries is not counted.  Left out: NUMA hints for small pages;
-    flush_tlb_batched_pending.
+    Differs: the number of changed entries is not counted.  Left out: NUMA hints for small pages.
     """
     if cp_flags & MM_CP_PROT_NUMA != 0:
         return True
@@ -112,6 +112,7 @@ def change_pte_range(
     start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
     if start_pte is None:
         return False
+    flush_tlb_batched_pending(vma.vm_mm)
     pte = start_pte
     while True:
         oldpte = ptep_get(pte)

@@ -32,6 +32,7 @@ from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.pgtable import pmd_off, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr, Errno
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
+from mm.rmap import flush_tlb_batched_pending
 from mm.vma import copy_vma, do_vmi_munmap, vma_find
 
 from ptelab.lang import at, index_of, new, onstack, spin_lock, spin_unlock, u3
@@ -82,7 +83,7 @@ def move_locked_ptes(pmc: pagetable_move_control, extent: Addr, old_ptep: pte_p,
 
     Context: both PTLs held.  Till the flush the old one keeps off who cleans the page and finds no entry where TLBs
     still have one, the new one who unmaps the page again and frees it.
-    Differs: Linux has it in mm/mremap.c as a part of move_ptes.  Left out: flush_tlb_batched_pending.
+    Differs: Linux has it in mm/mremap.c as a part of move_ptes.
     """
     mm = pmc.old.vm_mm
     force_flush = False
@@ -115,6 +116,7 @@ def move_ptes(pmc: pagetable_move_control, extent: Addr, old_pmd: pmd_p, new_pmd
         if new_ptep is not None:
             if new_ptl != old_ptl:
                 spin_lock(new_ptl.ptl)
+            flush_tlb_batched_pending(mm)
             force_flush = move_locked_ptes(pmc, extent, old_ptep, new_ptep)
             if force_flush:
                 flush_tlb_range(pmc.old, pmc.old_addr, pmc.old_addr + extent)

@@ -4,12 +4,13 @@
 Lock order, as far as it is here: mmap_lock, folio lock, i_mmap_rwsem, page_table_lock, PTL.
 
 Differs: a walk's callbacks are called by name; its only user here is folio_mkclean.
-Left out: anonymous memory, large folios, statistics, MMU notifiers, memory locking, reclaim with
-flush_tlb_batched_pending.
+Left out: anonymous memory, large folios, statistics, MMU notifiers, memory locking.
 """
 
+from asm.current import get_current
 from asm.pgtable import (
     pmdp_invalidate,
+    pte_accessible,
     pte_dirty,
     pte_mkclean,
     pte_present,
@@ -18,32 +19,132 @@ from asm.pgtable import (
     ptep_clear_flush,
     ptep_clear_flush_young,
 )  # fmt: skip
+from asm.pgtable_types import pte_t
+from asm.tlbflush import (
+    arch_tlbbatch_add_pending,
+    arch_tlbbatch_flush,
+    arch_tlbbatch_should_defer,
+    flush_tlb_mm,
+    flush_tlb_range,
+)  # fmt: skip
+from config import CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_trylock_read, i_mmap_unlock_read
 from linux.memcontrol import lruvec_stat_mod_folio
-from linux.mm import VM_SHARED, folio_mapcount, folio_mapped, folio_maybe_dma_pinned, folio_needs_cow_for_dma, folio_pfn
-from linux.mm_types import Folio, vm_area_struct
+from linux.mm import (
+    VM_SHARED,
+    dec_mm_counter,
+    folio_mapcount,
+    folio_mapped,
+    folio_maybe_dma_pinned,
+    folio_needs_cow_for_dma,
+    folio_pfn,
+    folio_put,
+)  # fmt: skip
+from linux.mm_types import MM_FILEPAGES, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
 from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive, folio_test_anon
 from linux.pagemap import folio_trylock, linear_page_index
-from linux.pgtable import pmd_dirty, pmd_mkclean, pmd_write, pmd_wrprotect, pmdp_get, ptep_get, set_pmd_at, set_pte_at
-from linux.rmap import PVMW_SYNC, struct_page_vma_mapped_walk
+from linux.pgtable import (
+    get_and_clear_full_ptes,
+    pmd_dirty,
+    pmd_mkclean,
+    pmd_write,
+    pmd_wrprotect,
+    pmdp_get,
+    ptep_get,
+    set_pmd_at,
+    set_pte_at,
+)  # fmt: skip
+from linux.rmap import PVMW_SYNC, TTU_BATCH_FLUSH, page_vma_mapped_walk_done, struct_page_vma_mapped_walk
 from linux.types import Addr, pgoff_t
 from mm.filemap import folio_unlock
 from mm.internal import EFAULT_ADDRESS, vma_address
 from mm.page_vma_mapped import page_vma_mapped_walk
+from mm.page_writeback import folio_mark_dirty
 from mm.util import folio_mapping
 
 from ptelab.lang import (
     atomic_dec_and_test,
     atomic_inc,
     atomic_inc_return,
+    atomic_read,
     atomic_set,
+    cmpxchg,
     index_of,
     lockdep_assert_held,
     new,
     pool,
+    try_cmpxchg,
+    u2,
     u4,
 )
+
+TLB_FLUSH_BATCH_FLUSHED_SHIFT = 4
+TLB_FLUSH_BATCH_PENDING_MASK = (1 << (TLB_FLUSH_BATCH_FLUSHED_SHIFT - 1)) - 1
+TLB_FLUSH_BATCH_PENDING_LARGE = TLB_FLUSH_BATCH_PENDING_MASK // 2
+
+
+def try_to_unmap_flush() -> None:
+    """Do the flush that unmapping has left for later; before any of the pages is freed."""
+    task = get_current()
+    if not task.tlb_ubc.flush_required:
+        return
+    arch_tlbbatch_flush(task)
+    task.tlb_ubc = task.tlb_ubc._replace(flush_required=False, writable=False)
+
+
+def try_to_unmap_flush_dirty() -> None:
+    """Do the flush if a TLB may let stores through without a fault; before a page is written."""
+    if get_current().tlb_ubc.writable:
+        try_to_unmap_flush()
+
+
+def set_tlb_ubc_flush_pending(mm: mm_struct, pteval: pte_t, start: Addr, end: Addr) -> None:
+    """Note that an entry was emptied whose flush comes later, for this task and for all who look at the mm's entries.
+
+    Context: PTL held.  Differs: the counters have fewer bits.
+    """
+    writable = pte_dirty(pteval)
+    if not pte_accessible(mm, pteval):
+        return
+    task = get_current()
+    arch_tlbbatch_add_pending(task, mm, start, end)
+    task.tlb_ubc = task.tlb_ubc._replace(flush_required=True)
+    done = False
+    while not done:
+        batch = atomic_read(mm.tlb_flush_batched)
+        if batch & TLB_FLUSH_BATCH_PENDING_MASK > TLB_FLUSH_BATCH_PENDING_LARGE:
+            done = try_cmpxchg(mm.tlb_flush_batched, batch, 1)
+        else:
+            atomic_inc(mm.tlb_flush_batched)
+            done = True
+    if writable:
+        task.tlb_ubc = task.tlb_ubc._replace(writable=True)
+
+
+def should_defer_flush(mm: mm_struct, flags: u2) -> bool:
+    """Whether the flush of an entry that is unmapped may come later."""
+    if CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH == 0:
+        return False
+    if flags & TTU_BATCH_FLUSH == 0:
+        return False
+    return arch_tlbbatch_should_defer(mm)
+
+
+def flush_tlb_batched_pending(mm: mm_struct) -> None:
+    """Do the flushes that reclaim has left for later, for who will say that nothing maps an address any more.
+
+    Context: PTL held.  A flush that is left while this one is done stays to be done.
+    Differs: where no flush is ever left, Linux has an empty function in mm/internal.h.
+    """
+    if CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH == 0:
+        return
+    batch = atomic_read(mm.tlb_flush_batched)
+    pending = batch & TLB_FLUSH_BATCH_PENDING_MASK
+    flushed = batch >> TLB_FLUSH_BATCH_FLUSHED_SHIFT
+    if pending != flushed:
+        flush_tlb_mm(mm)
+        cmpxchg(mm.tlb_flush_batched, batch, pending | (pending << TLB_FLUSH_BATCH_FLUSHED_SHIFT))
 
 
 def unlink_anon_vmas(vma: vm_area_struct) -> None:
@@ -311,3 +412,55 @@ def folio_referenced(folio: Folio, is_locked: bool) -> u4:
     if not is_locked:
         folio_unlock(folio)
     return referenced
+
+
+def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2) -> bool:
+    """Empty a folio's entry in a VMA, perhaps without the flush; false if that cannot be.
+
+    Left out: locked memory, large folios, hugetlb, device entries, poison, userfaultfd's markers; anonymous memory.
+    """
+    mm = vma.vm_mm
+    pvmw = new(struct_page_vma_mapped_walk)
+    pvmw.pfn = folio_pfn(folio)
+    pvmw.vma = vma
+    pvmw.address = address
+    while page_vma_mapped_walk(pvmw):
+        pte = pvmw.pte
+        assert pte is not None and not folio_test_anon(folio)
+        pteval = ptep_get(pte)
+        assert pte_present(pteval)
+        pteval = get_and_clear_full_ptes(mm, address, pte, False)
+        if should_defer_flush(mm, flags):
+            set_tlb_ubc_flush_pending(mm, pteval, address, address + 1)
+        else:
+            flush_tlb_range(vma, address, address + 1)
+        if pte_dirty(pteval):
+            folio_mark_dirty(folio)
+        dec_mm_counter(mm, MM_FILEPAGES)
+        folio_remove_rmap_ptes(folio, vma)
+        folio_put(folio)
+        page_vma_mapped_walk_done(pvmw)
+        break
+    return True
+
+
+def try_to_unmap(folio: Folio, flags: u2) -> None:
+    """Empty all entries that map a folio of a file; whoever asks looks at the map count to see whether that was done.
+
+    Context: folio locked.  Differs: rmap_walk's loop over the VMAs is in here.  Left out: anonymous folios.
+    """
+    lockdep_assert_held(folio.PG_locked)
+    mapping = folio.mapping
+    if mapping is None:
+        return
+    i_mmap_lock_read(mapping)
+    tree = mapping.i_mmap
+    for vma in pool(vm_area_struct):
+        if tree & (1 << index_of(vma)) != 0:
+            address = vma_address(vma, folio.index)
+            if address != EFAULT_ADDRESS:
+                if not try_to_unmap_one(folio, vma, address, flags):
+                    break
+                if not folio_mapped(folio):
+                    break
+    i_mmap_unlock_read(mapping)

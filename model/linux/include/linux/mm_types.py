@@ -130,6 +130,7 @@ class mm_struct:
     rss_stat: Array[atomic_t] = array(NR_MM_COUNTERS)
     write_protect_seq: u4
     tlb_flush_pending: atomic_t
+    tlb_flush_batched: u8
     context: mm_context_t
     cpu_bitmap: u8
 

@@ -12,6 +12,8 @@ from ptelab.lang import onstack, spin_unlock, u1
 
 PVMW_SYNC = 1
 
+TTU_BATCH_FLUSH = 1
+
 
 @onstack
 class struct_page_vma_mapped_walk:

@@ -2,12 +2,14 @@
 """Mirrors include/linux/sched.h (v7.0)."""
 
 from linux.mm_types import mm_struct
+from linux.mm_types_task import tlbflush_unmap_batch
 
 from ptelab.lang import struct
 
 
 @struct
 class task_struct:
-    """A thread; its number is that of the dialect's thread.  Left out: all but the mm."""
+    """A thread; its number is that of the dialect's thread.  Left out: all but the mm and what it has to flush."""
 
     mm: mm_struct
+    tlb_ubc: tlbflush_unmap_batch

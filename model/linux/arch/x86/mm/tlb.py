@@ -8,16 +8,19 @@ leave_mm.
 """
 
 from asm.irqflags import native_irq_disable, native_irq_enable
+from asm.page import PAGE_SIZE
 from asm.tlbflush import TLB_FLUSH_ALL, flush_tlb_info, inc_mm_tlb_gen, loaded_mm_t, tlb_context, tlb_state
 from config import CONFIG_TLB_GENERATIONS
 from cpu import Cpu, invlpg, write_cr3
 from hw.memory import CpuNr
 from linux.mm_types import mm_cpumask, mm_struct
+from linux.sched import task_struct
 from smp import on_each_cpu_cond_mask, on_each_cpu_mask
 
 from ptelab.lang import at, atomic_andnot, atomic_or, atomic_read, cpu_id, this_cpu, u4, u8
 
 TLB_SINGLE_PAGE_FLUSH_CEILING = 33
+TLB_GENERATION_INVALID = 0
 
 
 def load_new_mm_cr3(mm: mm_struct | None) -> None:
@@ -86,7 +89,7 @@ def flush_tlb_func(f: flush_tlb_info) -> None:
         switch_mm_irqs_off(None, None)
         return
     local_tlb_gen = this_cpu(tlb_context).tlb_gen
-    if f.new_tlb_gen <= local_tlb_gen:
+    if f.new_tlb_gen != TLB_GENERATION_INVALID and f.new_tlb_gen <= local_tlb_gen:
         return
     mm_tlb_gen = atomic_read(loaded_mm.context.tlb_gen)
     if local_tlb_gen == mm_tlb_gen:
@@ -138,7 +141,7 @@ def flush_tlb_multi(cpumask: u8, info: flush_tlb_info, freed_tables: bool) -> No
         on_each_cpu_cond_mask(cpumask, info)
 
 
-def get_flush_tlb_info(mm: mm_struct, start: u8, end: u8, stride: u8, new_tlb_gen: u4) -> flush_tlb_info:
+def get_flush_tlb_info(mm: mm_struct | None, start: u8, end: u8, stride: u8, new_tlb_gen: u4) -> flush_tlb_info:
     """Describe a flush; above a number of pages it is one of everything."""
     if end - start > TLB_SINGLE_PAGE_FLUSH_CEILING * stride:
         start = 0
@@ -186,3 +189,19 @@ def flush_tlb_local() -> None:
     pgd = this_cpu(Cpu).cr3
     if pgd is not None:
         write_cr3(pgd)
+
+
+def arch_tlbbatch_flush(task: task_struct) -> None:
+    """Flush everything of the CPUs that a batch has noted.
+
+    Differs: takes the task that the batch belongs to.
+    """
+    info = get_flush_tlb_info(None, 0, TLB_FLUSH_ALL, PAGE_SIZE, TLB_GENERATION_INVALID)
+    cpumask = task.tlb_ubc.cpumask
+    if cpumask & ~(1 << cpu_id()) != 0:
+        flush_tlb_multi(cpumask, info, False)
+    elif cpumask & (1 << cpu_id()) != 0:
+        native_irq_disable()
+        flush_tlb_func(info)
+        native_irq_enable()
+    task.tlb_ubc = task.tlb_ubc._replace(cpumask=0)

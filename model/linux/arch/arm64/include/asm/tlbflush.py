@@ -9,6 +9,7 @@ memory is sequentially consistent.
 from asm.page import PAGE_SIZE, TASK_SIZE
 from cpu import dsb_ish, tlbi, tlbi_is, tlbi_scope
 from linux.mm_types import mm_struct, vm_area_struct
+from linux.sched import task_struct
 from linux.types import Addr
 
 
@@ -61,3 +62,21 @@ def __flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr, stride: Addr,
 def flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr) -> None:
     """Invalidate a range everywhere, walk caches included."""
     __flush_tlb_range(vma, start, end, PAGE_SIZE, False)
+
+
+def arch_tlbbatch_should_defer(mm: mm_struct) -> bool:
+    """Whether it saves waiting to wait later: always, but for errata."""
+    return True
+
+
+def arch_tlbbatch_add_pending(task: task_struct, mm: mm_struct, start: Addr, end: Addr) -> None:
+    """Invalidate a range everywhere without waiting.
+
+    Differs: takes the task that the batch belongs to.
+    """
+    __flush_tlb_range_nosync(mm, start, end, PAGE_SIZE, True)
+
+
+def arch_tlbbatch_flush(task: task_struct) -> None:
+    """Wait for the invalidations that this CPU has issued."""
+    dsb_ish()

@@ -3,6 +3,7 @@
 
 from cpu import idte
 from linux.mm_types import mm_struct, vm_area_struct
+from linux.sched import task_struct
 from linux.types import Addr
 
 from ptelab.lang import atomic_dec, atomic_inc, spin_lock, spin_unlock
@@ -45,3 +46,18 @@ def flush_tlb_mm(mm: mm_struct) -> None:
 def flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr) -> None:
     """Do the flush that was left for later, if one was."""
     __tlb_flush_mm_lazy(vma.vm_mm)
+
+
+def arch_tlbbatch_should_defer(mm: mm_struct) -> bool:
+    """Whether a flush may be left for later.  Differs: Linux has no such function for s390; it is never called."""
+    return False
+
+
+def arch_tlbbatch_add_pending(task: task_struct, mm: mm_struct, start: Addr, end: Addr) -> None:
+    """Note a flush.  Differs: Linux has no such function for s390; it is never called."""
+    assert False
+
+
+def arch_tlbbatch_flush(task: task_struct) -> None:
+    """Flush what was noted.  Differs: Linux has no such function for s390; it is never called."""
+    assert False

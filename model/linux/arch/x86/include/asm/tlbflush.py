@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/include/asm/tlbflush.h (v7.0).
 
-Left out: PCIDs, INVLPGB, batched flushes of reclaim.
+Left out: PCIDs, INVLPGB.
 """
 
 from typing import NamedTuple
 
-from arch.x86.mm.tlb import flush_tlb_mm_range
+from arch.x86.mm.tlb import arch_tlbbatch_flush, flush_tlb_mm_range  # noqa: F401
 from asm.page import PAGE_SIZE
 from asm.pgtable_types import pte_t
-from linux.mm_types import mm_struct, vm_area_struct
+from config import CONFIG_TLB_GENERATIONS
+from linux.mm_types import mm_cpumask, mm_struct, vm_area_struct
+from linux.sched import task_struct
 from linux.types import Addr
 
-from ptelab.lang import atomic_inc_return, percpu, struct, u4, u8
+from ptelab.lang import atomic_inc_return, cpu_id, percpu, struct, u4, u8
 
 TLB_FLUSH_ALL = 255
 
@@ -102,3 +104,19 @@ def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
     if oldpte.pfn != newpte.pfn:
         return True
     return pte_flags_need_flush(oldpte, newpte, True)
+
+
+def arch_tlbbatch_should_defer(mm: mm_struct) -> bool:
+    """Whether it saves interrupts to flush later: some other CPU has the mm."""
+    return mm_cpumask(mm) & ~(1 << cpu_id()) != 0
+
+
+def arch_tlbbatch_add_pending(task: task_struct, mm: mm_struct, start: Addr, end: Addr) -> None:
+    """Note which CPUs have to flush.
+
+    Differs: takes the task that the batch belongs to.
+    """
+    if CONFIG_TLB_GENERATIONS == 1:
+        inc_mm_tlb_gen(mm)
+    batch = task.tlb_ubc
+    task.tlb_ubc = batch._replace(cpumask=batch.cpumask | mm_cpumask(mm))
