@@ -47,8 +47,9 @@ def __remove_mapping(mapping: address_space, folio: Folio) -> bool:
 def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     """Free a folio if that is possible, but for a flush that is still to be done; whether it may then be freed.
 
-    Differs: the body of shrink_folio_list's loop.  Left out: what becomes of folios that stay; PG_referenced, so that a
-    folio that was used stays, and one that was not goes.
+    Differs: Linux has it in mm/vmscan.c as the body of shrink_folio_list's loop.
+    Left out: what becomes of folios that stay; PG_referenced, so that a folio that was used stays, and one that was not
+    goes.
     """
     if not folio_trylock(folio):
         return False

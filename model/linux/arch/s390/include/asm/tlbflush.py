@@ -49,15 +49,15 @@ def flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr) -> None:
 
 
 def arch_tlbbatch_should_defer(mm: mm_struct) -> bool:
-    """Whether a flush may be left for later.  Differs: Linux has no such function for s390; it is never called."""
+    """Whether a flush may be left for later.  Differs: Linux has it in other architectures only; never called."""
     return False
 
 
 def arch_tlbbatch_add_pending(task: task_struct, mm: mm_struct, start: Addr, end: Addr) -> None:
-    """Note a flush.  Differs: Linux has no such function for s390; it is never called."""
+    """Note a flush.  Differs: Linux has it in other architectures only; never called."""
     assert False
 
 
 def arch_tlbbatch_flush(task: task_struct) -> None:
-    """Flush what was noted.  Differs: Linux has no such function for s390; it is never called."""
+    """Flush what was noted.  Differs: Linux has it in other architectures only; never called."""
     assert False
