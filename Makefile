@@ -11,6 +11,9 @@ ARCHES := $(notdir $(wildcard model/linux/arch/*))
 # The files of the model that belong to one architecture or to all.
 model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)),-not -path '*/$(a)/*' -not -name $(a).py))
 
+# Programs in the dialect that stand alone.
+PROGRAMS := bench/two_phase_commit.py
+
 .PHONY: help setup demo test check check-model update docs bench clean
 
 help:
@@ -47,6 +50,7 @@ check: $(READY)
 check-model: $(READY)
 	@$(foreach a,$(ARCHES),MYPYPATH=$(call model_path,$(a)) $(BIN)/mypy --no-error-summary \
 		--config-file tools/mypy-model.ini --cache-dir .mypy_cache/$(a) $(call model_files,$(a)) &&) true
+	@MYPYPATH=. $(BIN)/mypy --no-error-summary --config-file tools/mypy-model.ini $(PROGRAMS)
 
 update: $(READY)
 	@$(BIN)/python -m pytest $(PYTEST_PARALLEL) --update

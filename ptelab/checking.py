@@ -16,6 +16,7 @@ from ptelab.litmus.observe import Observation
 from ptelab.litmus.profiles import PROFILES, base, modelled
 from ptelab.litmus.resolve import Test, known
 from ptelab.machine import Machine
+from ptelab.scenario import Scenario
 from ptelab.source import SourceError
 
 EngineName: TypeAlias = Literal["native", "machine"]
@@ -77,8 +78,13 @@ def prepare(test: Test, options: Options) -> Built:
 
 
 def explore(built: Built, options: Options) -> Exploration:
-    """Explore a scenario with the engine that the options name."""
-    machine = Machine(built.scenario)
+    """Explore a test's scenario with the engine that the options name."""
+    return explore_scenario(built.scenario, options)
+
+
+def explore_scenario(scenario: Scenario, options: Options) -> Exploration:
+    """Explore any scenario."""
+    machine = Machine(scenario)
     report = options.progress
     if options.engine == "machine":
         return search.explore(

@@ -3,23 +3,34 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 
 import ptelab
 from ptelab import bundled, checking
 from ptelab.checking import ENGINES, Options
+from ptelab.commands import explore
+from ptelab.commands.shared import (
+    BAD_INPUT,
+    FAILED,
+    LIMIT,
+    OK,
+    SKIPPED,
+    BadInput,
+    ProgressLine,
+    Size,
+    is_terminal,
+    memory_default,
+)
 from ptelab.coverage import Coverage
 from ptelab.exploration import format_choices, parse_choices
 from ptelab.frontend import DialectError
@@ -33,13 +44,7 @@ from ptelab.litmus.resolve import Test
 from ptelab.litmus.syntax import LitmusError
 from ptelab.source import SourceError
 
-OK, FAILED, BAD_INPUT, LIMIT, SKIPPED = range(5)
-
 _BAD_INPUT = (LitmusError, DialectError, SourceError, LinkError, LayoutError)
-
-
-class BadInput(Exception):
-    """Something that the user gave cannot be used; one line says what and why."""
 
 
 class _Commands(click.Group):
@@ -73,10 +78,6 @@ def _complain(text: str) -> None:
     click.echo("ptelab: " + " ".join(text.split()), err=True)
 
 
-def _is_terminal(stream: TextIO | None) -> bool:
-    return stream is not None and stream.isatty()  # None: the caller has closed it
-
-
 def main() -> None:
     """Run the command line."""
     cli()
@@ -92,25 +93,6 @@ def cli() -> None:
 
 
 # --------------------------------------------------------------------------------------------- options
-
-
-class _Size(click.ParamType[int]):
-    """A number of bytes: 500M, 2G, 1.5G."""
-
-    name = "SIZE"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
-        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(text[-1:], 1)
-        try:
-            size = int(float(text.rstrip("KMGT")) * factor)
-        except (ValueError, OverflowError):
-            size = 0
-        if size <= 0:
-            self.fail(f"{value!r} is no size; write 500M or 2G instead", param, ctx)
-        return size
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -151,17 +133,6 @@ def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
     return arches if len(arches) == 1 else tuple(a for a in arches if not checking.skipped(test, a))
 
 
-def _memory_default() -> int:
-    """Three quarters of what the machine has free, so that the limit is met before the kernel's."""
-    free = 4 << 30
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) << 10
-    with contextlib.suppress(OSError, ValueError):
-        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
-    return free * 3 // 4
-
-
 def _read(path: Path) -> Test:
     try:
         return build.read(path)
@@ -179,7 +150,7 @@ def _read(path: Path) -> Test:
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
 )
-@click.option("--memory", type=_Size(), help="Stop with exit 3 at this size (default: 3/4 of the free memory).")
+@click.option("--memory", type=Size(), help="Stop with exit 3 at this size (default: 3/4 of the free memory).")
 @click.option(
     "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
 )
@@ -201,9 +172,9 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     """
     arches = _profile_list(str(model["arch"]))
     model["arch"] = arches[0]
-    progress = _ProgressLine() if _is_terminal(sys.stderr) and not as_json else None
+    progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = _options(
-        **model, engine=engine, threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s,
+        **model, engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s,
         progress=progress, coverage=coverage or coverage_json is not None,
     )  # fmt: skip
     executed = Coverage(options.model)
@@ -286,7 +257,7 @@ def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, A
 
 
 def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
-    if _is_terminal(sys.stdout) and len(verdicts) > 1:
+    if is_terminal(sys.stdout) and len(verdicts) > 1:
         from rich.console import Console  # a second's tenth that only a terminal has to pay
         from rich.table import Table
 
@@ -305,29 +276,6 @@ def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
         numbers["not run" if interrupted else "skipped"] = count - len(verdicts)
         words = [f"{n} {s}" for s, n in numbers.items() if n or s == "ok"]
         click.echo(f"{count} tests: {', '.join(words)}")
-
-
-class _ProgressLine:
-    """A line on the terminal while an exploration runs: states, rate, queue, depth, memory."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-
-        self._status = Console(stderr=True).status("")
-        self.clear()
-
-    def clear(self) -> None:
-        """Take the line away; the next exploration starts its own clock."""
-        self._status.stop()
-        self._started = 0.0
-
-    def __call__(self, p: checking.Progress) -> None:
-        if not self._started:
-            self._started = time.monotonic()
-            self._status.start()
-        rate = p.states / max(time.monotonic() - self._started, 0.1)
-        memory = f"  {p.memory_bytes / (1 << 20):,.0f} MB" if p.memory_bytes else ""
-        self._status.update(f"{p.states:,} states  {rate:,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}")
 
 
 # ---------------------------------------------------------------------------------------------- traces
@@ -465,7 +413,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
     if state is not None:
         _check_writable(state)
     known = campaign.read_state(state)
-    options = Options(model=model, memory_bytes=_memory_default() // jobs, time_s=60)
+    options = Options(model=model, memory_bytes=memory_default() // jobs, time_s=60)
     tests = [_read(path) for path in bundled.litmus_files(list(paths))]
     runs, left_out = campaign.measure(tests, _profile_list(arch), options)
     for name in left_out:
@@ -499,7 +447,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
 )
-@click.option("--memory", type=_Size(), help="Stop a test at this size (default: 3/4 of the free memory).")
+@click.option("--memory", type=Size(), help="Stop a test at this size (default: 3/4 of the free memory).")
 @click.option(
     "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop a test after so long."
 )
@@ -517,8 +465,8 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
     sides = diffing.side(a), diffing.side(b)
     found = diffing.compare(
         *sides, [_read(path) for path in bundled.litmus_files(list(tests))], _profile_list(arch),
-        Options(threads=threads, memory_bytes=memory or _memory_default(), time_s=time_s),
-        (lambda line: click.echo(f"comparing {line}", err=True)) if _is_terminal(sys.stderr) else lambda line: None,
+        Options(threads=threads, memory_bytes=memory or memory_default(), time_s=time_s),
+        (lambda line: click.echo(f"comparing {line}", err=True)) if is_terminal(sys.stderr) else lambda line: None,
     )  # fmt: skip
     status = FAILED if found.differences else LIMIT if found.incomplete else OK
     if as_json:
@@ -553,3 +501,6 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
     click.echo(f"same on {found.alike} tests" if not found.differences else
                f"different on {len(found.differences)} of {count} tests")  # fmt: skip
     return status
+
+
+cli.add_command(explore.explore)

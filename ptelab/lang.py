@@ -52,6 +52,16 @@ def on_return(function: Callable[..., object]) -> Callable[[F], F]:
     _never()
 
 
+def thread(*, copies: int = 1, cpu: int | None = None) -> Callable[[F], F]:
+    """A thread of a program that is explored on its own: it runs this function to its end."""
+    _never()
+
+
+def daemon(*, copies: int = 1, cpu: int | None = None) -> Callable[[F], F]:
+    """As `thread`, but it may run for ever: the run is over when it rests where it first stops."""
+    _never()
+
+
 def param(name: str, default: int | None = None) -> int:
     """A size that the scenario chooses."""
     _never()

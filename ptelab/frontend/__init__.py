@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from ptelab.frontend import lower
 from ptelab.frontend.errors import DialectError
-from ptelab.frontend.lower import Compiled
+from ptelab.frontend.lower import Compiled, Root
 from ptelab.source import Sources
 from ptelab.verify import verify
 
-__all__ = ["Compiled", "DialectError", "compile_all", "compile_model"]
+__all__ = ["Compiled", "DialectError", "Root", "compile_all", "compile_model", "compile_program"]
 
 
 def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
@@ -24,5 +24,12 @@ def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
 def compile_all(sources: Sources) -> Compiled:
     """Lower every function of every file, so that nothing broken hides where no test goes."""
     compiled = lower.compile_all(sources)
+    verify(compiled.module)
+    return compiled
+
+
+def compile_program(sources: Sources) -> Compiled:
+    """Lower a program that declares its threads itself: the file that is the first overlay."""
+    compiled = lower.compile_program(sources)
     verify(compiled.module)
     return compiled

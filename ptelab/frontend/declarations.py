@@ -137,6 +137,16 @@ class Signature:
     result: Ty
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ThreadDecl:
+    """What `@thread(copies=…, cpu=…)` or `@daemon(…)` says."""
+
+    node: ast.expr
+    daemon: bool
+    copies: ast.expr | None
+    cpu: ast.expr | None
+
+
 @dataclass(slots=True, eq=False)
 class FunctionDecl:
     file: File
@@ -144,6 +154,7 @@ class FunctionDecl:
     name: str
     ghost: bool
     hooks: list[tuple[str, ast.expr]]  # ('on_entry' or 'on_return', what names the function watched)
+    thread: ThreadDecl | None = None
     signature: Signature | None = None
     assigned: frozenset[str] | None = None
 
@@ -300,20 +311,35 @@ def _class(file: File, node: ast.ClassDef) -> Decl:
 
 
 def _function(file: File, node: ast.FunctionDef) -> FunctionDecl:
-    ghost = False
-    hooks = []
+    function = FunctionDecl(file, node, node.name, False, [])
     for decorator in node.decorator_list:
         if _word(decorator) == "ghost":
-            ghost = True
-        elif (
-            isinstance(decorator, ast.Call)
-            and _word(decorator.func) in ("on_entry", "on_return")
-            and len(decorator.args) == 1
-        ):
-            hooks.append((_word(decorator.func), decorator.args[0]))
+            function.ghost = True
+            continue
+        word = _word(decorator.func) if isinstance(decorator, ast.Call) else ""
+        if not isinstance(decorator, ast.Call) or word not in ("on_entry", "on_return", "thread", "daemon"):
+            raise refuse(
+                file.name, decorator, "a decorator of a function", "@ghost, @on_entry(f), @on_return(f) or @thread()"
+            )
+        if word in ("thread", "daemon"):
+            function.thread = _thread(file, node, decorator, word)
+        elif len(decorator.args) == 1 and not decorator.keywords:
+            function.ghost = True
+            function.hooks.append((word, decorator.args[0]))
         else:
-            raise refuse(file.name, decorator, "a decorator of a function", "@ghost, @on_entry(f) or @on_return(f)")
-    return FunctionDecl(file, node, node.name, ghost or bool(hooks), hooks)
+            raise refuse(file.name, decorator, f"@{word} of other than one function", f"@{word}(f)")
+    if function.ghost and function.thread is not None:
+        raise refuse(file.name, node, f"“{node.name}” as a ghost that is a thread", "a thread that calls it")
+    return function
+
+
+def _thread(file: File, node: ast.FunctionDef, decorator: ast.Call, word: str) -> ThreadDecl:
+    given = {keyword.arg: keyword.value for keyword in decorator.keywords}
+    if decorator.args or set(given) - {"copies", "cpu"}:
+        raise refuse(file.name, decorator, f"@{word} with other than copies= and cpu=", f"@{word}(copies=2, cpu=0)")
+    if node.args.args:
+        raise refuse(file.name, node, f"the thread “{node.name}” has parameters", "thread_id(), by which copies differ")
+    return ThreadDecl(decorator, word == "daemon", given.get("copies"), given.get("cpu"))
 
 
 def fields_of(decl: StructDecl) -> dict[str, FieldDecl]:
@@ -329,7 +355,7 @@ def lock_kind(ty: Ty) -> str:
 
 # Every word of `ptelab.lang`; a test compares the two.
 _WORDS = """
-    struct percpu onstack ghost on_entry on_return param array upto Ghost Array spinlock_t rw_semaphore
+    struct percpu onstack ghost on_entry on_return thread daemon param array upto Ghost Array spinlock_t rw_semaphore
     u1 u2 u3 u4 u5 u6 u7 u8 u12 u16
     READ_ONCE WRITE_ONCE xchg cmpxchg try_cmpxchg atomic_read atomic_set atomic_inc atomic_dec atomic_add atomic_sub
     atomic_inc_return atomic_dec_return atomic_add_return atomic_sub_return atomic_dec_and_test atomic_or atomic_andnot

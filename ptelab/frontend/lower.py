@@ -31,6 +31,16 @@ _FLAG = re.compile(r'^[^#\n]*\bflag\(\s*"(\w+)"', re.MULTILINE)
 MACHINE_FLAGS = ("bad_kernel_state", "null_dereference", "lock_assertion", "deadlock")
 
 
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A thread that a program declares: its function in the IR, how often, and on which CPU."""
+
+    function: str
+    daemon: bool
+    copies: int | str
+    cpu: int | str | None
+
+
 @dataclass(slots=True)
 class Compiled:
     """A module, and what else its consumers ask about the model."""
@@ -41,6 +51,8 @@ class Compiled:
     flags: set[str]  # every name that flag(…) has, and those that the machine raises
     docs: dict[str, str] = field(default_factory=dict)  # of the functions in the module
     names: dict[str, tuple[str, str]] = field(default_factory=dict)  # IR function: path in the model, name there
+    threads: list[Root] = field(default_factory=list)  # of a program
+    observed: tuple[str, ...] = ()  # what the results of a program's `final` are
 
 
 def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
@@ -52,6 +64,39 @@ def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
     decls = [lowering.root(root, overlays) for root in roots]
     lowering.run(decls)
     return lowering.compiled()
+
+
+def compile_program(sources: Sources) -> Compiled:
+    """Lower a program: what the threads that the first overlay declares need, its `setup` and its `final`."""
+    lowering = _Lowering(sources)
+    file = next(lowering.load(path) for path in sources.overlay)
+    lowering.check(file)
+    threads = [function for function in file.functions if function.thread is not None]
+    if not threads:
+        raise DialectError(file.name, 1, 1, "there is no thread to run", "“@thread()” above a function")
+    ends = [function for function in file.functions if function.name in ("setup", "final")]
+    for function in ends:
+        if lowering.program.signature(function).params:
+            raise refuse(file.name, function.node, f"“{function.name}” has parameters", "it without")
+    lowering.run([*threads, *ends])
+    compiled = lowering.compiled()
+    for function in threads:
+        assert function.thread is not None
+        of = function.thread
+        copies, cpu = (None if e is None else lowering.program.size(file, e) for e in (of.copies, of.cpu))
+        name = lowering.name_of(Key(function, False))
+        compiled.threads.append(Root(name, of.daemon, 1 if copies is None else copies, cpu))
+    compiled.observed = tuple(text for function in ends if function.name == "final" for text in _returned(function))
+    return compiled
+
+
+def _returned(function: FunctionDecl) -> list[str]:
+    """What the last statement of a function returns, as it is written there."""
+    last = function.node.body[-1]
+    value = last.value if isinstance(last, ast.Return) else None
+    if value is None:
+        return []
+    return [ast.unparse(item) for item in (value.elts if isinstance(value, ast.Tuple) else [value])]
 
 
 def compile_all(sources: Sources) -> Compiled:

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the commands have in common: exit codes, sizes and limits, the line of progress."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+import click
+
+from ptelab import checking
+
+OK, FAILED, BAD_INPUT, LIMIT, SKIPPED = range(5)
+
+
+class BadInput(Exception):
+    """Something that the user gave cannot be used; one line says what and why."""
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: the caller has closed it
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 500M, 2G, 1.5G."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().upper().removesuffix("IB").removesuffix("B")
+        factor = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}.get(text[-1:], 1)
+        try:
+            size = int(float(text.rstrip("KMGT")) * factor)
+        except (ValueError, OverflowError):
+            size = 0
+        if size <= 0:
+            self.fail(f"{value!r} is no size; write 500M or 2G instead", param, ctx)
+        return size
+
+
+def memory_default() -> int:
+    """Three quarters of what the machine has free, so that the limit is met before the kernel's."""
+    free = 4 << 30
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = int(next(line for line in lines if line.startswith("MemAvailable")).split()[1]) << 10
+    with contextlib.suppress(OSError, ValueError):
+        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return free * 3 // 4
+
+
+class ProgressLine:
+    """A line on the terminal while an exploration runs: states, rate, queue, depth, memory."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        self._status = Console(stderr=True).status("")
+        self.clear()
+
+    def clear(self) -> None:
+        """Take the line away; the next exploration starts its own clock."""
+        self._status.stop()
+        self._started = 0.0
+
+    def __call__(self, p: checking.Progress) -> None:
+        if not self._started:
+            self._started = time.monotonic()
+            self._status.start()
+        rate = p.states / max(time.monotonic() - self._started, 0.1)
+        memory = f"  {p.memory_bytes / (1 << 20):,.0f} MB" if p.memory_bytes else ""
+        self._status.update(f"{p.states:,} states  {rate:,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}")

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs without a kernel: the classics have the numbers of states that everybody else finds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ptelab import checking, programs
+from ptelab.checking import Options
+from ptelab.cli import cli
+from ptelab.exploration import Exploration
+
+BENCH = Path(__file__).parents[1] / "bench"
+
+
+def explored(name: str, engine: checking.EngineName = "native", reduce: bool = False, **values: int) -> Exploration:
+    """What an engine finds in one of the programs under bench/."""
+    scenario = programs.read(BENCH / f"{name}.py", values, None if reduce else frozenset())
+    return checking.explore_scenario(scenario, Options(engine=engine, memory_bytes=1 << 30))
+
+
+def run(*words: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["explore", *(str(w) for w in words)])
+
+
+@pytest.mark.parametrize("managers, states", [(3, 288), (5, 8_832)])
+def test_two_phase_commit_has_the_known_number_of_states(managers: int, states: int) -> None:
+    """No state may be lost or counted twice: Gray and Lamport's specification has so many."""
+    found = explored("two_phase_commit", nr_Manager=managers)
+    assert (found.states, found.flags, set(found.outcomes)) == (states, {}, {(0,), (1,)})
+
+
+def test_the_engines_agree_on_two_phase_commit() -> None:
+    """Neither engine may see what the other does not."""
+    a, b = (explored("two_phase_commit", engine, nr_Manager=3) for engine in checking.ENGINES)
+    assert (a.states, a.transitions, a.depth, a.outcomes) == (b.states, b.transitions, b.depth, b.outcomes)
+
+
+# ---------------------------------------------------------------------------------------------- explore
+
+
+def test_a_program_without_threads(tmp_path: Path) -> None:
+    """A file that declares no thread must not count as explored."""
+    file = tmp_path / "p.py"
+    file.write_text("def f() -> None:\n    pass\n", encoding="utf-8")
+    result = run(file)
+    assert result.exit_code == 2 and "there is no thread to run" in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["nr_Manager", "nr_Manager=", "nr_Manager=x", "N=3", "nr_Manager=0", "nr_Manager=99"])
+def test_a_bad_parameter(word: str) -> None:
+    """A parameter that cannot be set must be named in one line."""
+    result = run(BENCH / "two_phase_commit.py", "--set", word)
+    assert result.exit_code == 2 and result.stdout == "" and result.stderr.count("\n") == 1
+
+
+def test_a_flag_is_shown_with_its_run_and_can_be_replayed(tmp_path: Path) -> None:
+    """A program that breaks its invariant must not pass, and its run must be there to be looked at."""
+    text = (BENCH / "two_phase_commit.py").read_text(encoding="utf-8")
+    wrong = text.replace("all_heard = this_cpu(Own).count == nr(Manager)", "all_heard = this_cpu(Own).count > 0")
+    assert wrong != text
+    file = tmp_path / "wrong.py"
+    file.write_text(wrong, encoding="utf-8")
+    result = run(file, "--no-reduce")
+    assert result.exit_code == 1 and "Flag inconsistent" in result.output
+    assert f"Replay: ptelab explore {file}" in result.output
+    choices = result.output.partition("--replay '")[2].partition("'")[0]
+    again = run(file, "--no-reduce", "--replay", choices)
+    assert again.exit_code == 0 and "Flag inconsistent" in again.output
+    assert run(file, "--replay", "7").exit_code == 2
+
+
+def test_the_result_as_json() -> None:
+    """A program that reads the output must find the numbers there."""
+    found = json.loads(run(BENCH / "two_phase_commit.py", "--json").stdout)
+    assert found["complete"] and found["states"] == 288 and {"committed": 1} in found["outcomes"]
+
+
+def test_a_limit_is_no_pass() -> None:
+    """An exploration that did not come to its end must not look like one that did."""
+    result = run(BENCH / "two_phase_commit.py", "--set", "nr_Manager=9", "--time", "0.01")
+    assert result.exit_code == 3 and "incomplete" in result.output
