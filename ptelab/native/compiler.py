@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""LLVM text to callable machine code, by llvmlite."""
+"""LLVM text to callable machine code, by llvmlite, or from the cache of what was compiled before."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import ctypes
 from collections.abc import Callable
 from typing import Any
 
+import llvmlite
 import llvmlite.binding as llvm
+
+from ptelab.native import objects
 
 
 class Library:
@@ -16,27 +19,37 @@ class Library:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
 
+    def address(self, name: str) -> int:
+        """Where a function is."""
+        return int(self._engine.get_function_address(name))
+
     def function(self, name: str, arguments: int) -> Callable[..., int]:
         """A function of words that returns a word; calling it releases the GIL."""
-        address = self._engine.get_function_address(name)
         prototype = ctypes.CFUNCTYPE(ctypes.c_uint64, *[ctypes.c_uint64] * arguments)
-        return prototype(address)
+        return prototype(self.address(name))
 
 
-def compile_text(text: str, speed_level: int) -> Library:
-    """Verify a module, optimise it at LLVM's speed level 0 … 3, and load it."""
+def compile_text(text: str, speed_level: int, keep: bool = True) -> Library:
+    """Verify a module, optimise it at LLVM's speed level 0 … 3, and load it.  `keep`: use the cache on disk."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    module = llvm.parse_assembly(text)
-    module.verify()
+    cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=speed_level, jit=True
-    )
-    options = llvm.create_pipeline_tuning_options(speed_level=speed_level)
-    builder = llvm.create_pass_builder(machine, options)
-    if speed_level:
-        builder.getModulePassManager().run(module, builder)
-    engine = llvm.create_mcjit_compiler(module, machine)
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=speed_level, jit=True)
+    versions = f"{llvmlite.__version__} {llvm.llvm_version_info} {target.triple}"
+    name = objects.key(versions, cpu, features, str(speed_level), text) if keep else ""
+    code = objects.get(name) if keep else None
+    if code is None:
+        module = llvm.parse_assembly(text)
+        module.verify()
+        if speed_level:
+            options = llvm.create_pipeline_tuning_options(speed_level=speed_level)
+            builder = llvm.create_pass_builder(machine, options)
+            builder.getModulePassManager().run(module, builder)
+        code = machine.emit_object(module)
+        if keep:
+            objects.put(name, code)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Library(engine)

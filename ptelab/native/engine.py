@@ -109,7 +109,7 @@ class Engine:
         if self.coverage:
             self.codegen.watch_blocks()
         text = self._text()
-        self._use(compiler.compile_text(text, QUICK))
+        self._use(compiler.compile_text(text, QUICK, keep=not self.coverage))
         self._better: Future[compiler.Library] | None = None
         self._source = text
         self._allocate()
@@ -165,7 +165,7 @@ class Engine:
         if self._better is None:
             if self.control[_END] > LONG_RUN:
                 compile_pool = ThreadPoolExecutor(1)
-                self._better = compile_pool.submit(compiler.compile_text, self._source, OPTIMISED)
+                self._better = compile_pool.submit(compiler.compile_text, self._source, OPTIMISED, not self.coverage)
                 compile_pool.shutdown(wait=False)
         elif self._better.done() and self._library is not self._better.result():
             self._use(self._better.result())
