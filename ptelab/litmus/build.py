@@ -187,6 +187,10 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
     # Two faults that find no table bring one each, and only one is used.
     users = [c.mm for c in test.columns if c.mm]
     tables = sum(params["PTRS_PER_PMD"] + max(0, users.count(mm) - 1) for mm in test.mms)
+    # A table that MADV_DONTNEED has emptied may be freed, and a freed one is not used again.
+    calls = [c for column in test.columns for c in calls_of(column.process.body)]
+    whole = any(v.pages >= params["PTRS_PER_PTE"] for v in test.vmas.values())
+    tables += calls.count("madvise") if whole else 0
     # A driver's fault allocates one while the one that was brought waits.
     tables += len(users) if any(f.device for f in test.files.values()) else 0
     sizes = {

@@ -42,6 +42,7 @@ from ptelab.lang import (
     this_cpu,
     try_cmpxchg,
     u3,
+    u8,
     upto,
     wait_until,
 )  # fmt: skip
@@ -273,7 +274,7 @@ def forget(addr: Addr) -> None:
     this_cpu(Cpu).tlb[addr] = tlb_entry()
 
 
-def tlbi_scope(start: Addr, end: Addr, last_level: bool) -> Scope:
+def tlbi_scope(start: Addr, end: u8, last_level: bool) -> Scope:
     """What an invalidation of a range covers; of the walk cache only if it is not limited to the last level."""
     scope: Scope = 0
     for addr in range(NR_PAGES):

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from hw.memory import NR_PAGES, Addr, Frame, Pfn, Table, TablePfn, Value
 
-from ptelab.lang import Array, array, at, choose, index_of, param, percpu, struct, this_cpu, try_cmpxchg, u3
+from ptelab.lang import Array, array, at, choose, index_of, param, percpu, struct, this_cpu, try_cmpxchg, u3, u8
 
 PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
 PTRS_PER_PMD = param("PTRS_PER_PMD", 1)
@@ -244,9 +244,13 @@ def forget(addr: Addr) -> None:
     this_cpu(Cpu).tlb[addr] = tlb_entry()
 
 
-def invlpg(addr: Addr) -> None:
-    """Drop the TLB entry for an address, and every entry of the paging-structure cache."""
-    forget(addr)
+def invlpg(addr: u8) -> None:
+    """Drop the TLB entry for an address, and every entry of the paging-structure cache.
+
+    An address beyond those that there are has no TLB entry.
+    """
+    if addr < NR_PAGES:
+        forget(addr)
     for index in range(PTRS_PER_PMD):
         this_cpu(Cpu).psc[index] = pmd_t()
 

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/madvise.c (v7.0).
 
-Left out: every behaviour but MADV_DONTNEED; PT_RECLAIM, so page tables stay; other processes.
+Left out: every behaviour but MADV_DONTNEED; other processes.
 """
 
 from asm.current import get_current
 from asm.page import TASK_SIZE
 from asm.tlb import mmu_gather
 from linux.errno import EINVAL, ENOMEM
+from linux.mm import zap_details
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, vma_end_read
 from linux.types import Addr, Errno
@@ -40,7 +41,8 @@ class madvise_behavior:
 def madvise_dontneed_single_vma(madv_behavior: madvise_behavior) -> Errno:
     """Zap a range of a VMA."""
     start = madv_behavior.start
-    zap_page_range_single_batched(madv_behavior.tlb, madv_behavior.vma, start, madv_behavior.end - start)
+    details = zap_details(reclaim_pt=True)
+    zap_page_range_single_batched(madv_behavior.tlb, madv_behavior.vma, start, madv_behavior.end - start, details)
     return 0
 
 

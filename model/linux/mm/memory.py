@@ -5,7 +5,7 @@ Page faults on mappings of files and of anonymous memory, copy on write, copying
 what undoes their work: zapping entries, freeing page tables.
 
 Left out: swap entries and markers; huge pages and the levels above
-the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison; PT_RECLAIM, so that only munmap frees tables;
+the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison;
 the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
 
@@ -35,7 +35,7 @@ from asm.pgtable import (
     ptep_set_access_flags,
     ptep_set_wrprotect,
 )  # fmt: skip
-from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pte_p, pte_t
+from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from asm.tlb import (
     __tlb_remove_folio_pages,
     mmu_gather,
@@ -48,6 +48,7 @@ from asm.tlb import (
     tlb_start_vma,
 )  # fmt: skip
 from asm.tlbflush import flush_tlb_page
+from config import CONFIG_PT_RECLAIM
 from filesystem import vm_ops_fault, vm_ops_pfn_mkwrite
 from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
@@ -72,6 +73,7 @@ from linux.mm import (
     vm_fault,
     vma_is_anonymous,
     vma_pages,
+    zap_details,
 )  # fmt: skip
 from linux.mm_inline import mm_tlb_flush_pending
 from linux.mm_types import (
@@ -152,6 +154,7 @@ from ptelab.lang import (
     param,
     pool,
     spin_lock,
+    spin_trylock,
     spin_unlock,
     u2,
     u4,
@@ -495,12 +498,59 @@ def do_zap_pte_range(
     return nr + 1, force_flush, force_break
 
 
-def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> Addr:
+def pte_table_reclaim_possible(start: Addr, end: Addr, details: zap_details) -> bool:
+    """Whether a PTE table that a zap finds or leaves empty may be freed: all of it is zapped."""
+    if CONFIG_PT_RECLAIM == 0:
+        return False
+    return details.reclaim_pt and end - start >= PMD_SIZE
+
+
+def zap_empty_pte_table(mm: mm_struct, pmd: pmd_p) -> tuple[bool, pmd_t]:
+    """Unhook the PTE table of a zap that has just emptied all of it; false when somebody has the pmd lock.
+
+    Context: PTL held since all entries were empty.
+    """
+    pmdval = pmd_t()
+    if not spin_trylock(mm.page_table_lock):
+        return False, pmdval
+    pmdval = pmdp_get(pmd)
+    pmd_clear(pmd)
+    spin_unlock(mm.page_table_lock)
+    return True, pmdval
+
+
+def zap_pte_table_if_empty(mm: mm_struct, pmd: pmd_p, addr: Addr) -> tuple[bool, pmd_t]:
+    """Unhook a PTE table if all of it is empty, which others may have changed while the PTL was dropped."""
+    pml = pmd_lock(mm, pmd)
+    start_pte, pmdval, ptl = pte_offset_map_rw_nolock(mm, pmd, addr)
+    if start_pte is None:
+        spin_unlock(pml.page_table_lock)
+        return False, pmdval
+    spin_lock(ptl.ptl)
+    for i in range(PTRS_PER_PTE):
+        if not pte_none(ptep_get(at(pte_p, index_of(start_pte) + i))):
+            pte_unmap_unlock(start_pte, ptl)
+            spin_unlock(pml.page_table_lock)
+            return False, pmdval
+    pmd_clear(pmd)
+    pte_unmap_unlock(start_pte, ptl)
+    spin_unlock(pml.page_table_lock)
+    return True, pmdval
+
+
+def zap_pte_range(
+    tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr, details: zap_details
+) -> Addr:
     """Zap entries of one PTE table; how far it came.
 
-    Left out: PT_RECLAIM, need_resched.
+    A table that is empty then may go too: at once while the PTL still says so, or after another look at it.
+    Left out: need_resched; any_skipped, as no entry is spared.
     """
     mm = tlb.mm
+    start = addr
+    can_reclaim_pt = pte_table_reclaim_possible(addr, end, details)
+    direct_reclaim = can_reclaim_pt
+    pmdval = pmd_t()
     while True:
         force_flush = False
         rss = new(rss_vec)
@@ -513,9 +563,13 @@ def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, 
             nr, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end, rss)
             force_flush = force_flush or flush
             addr += nr
+            if force_break:
+                direct_reclaim = False
             if force_break or addr == end:
                 break
             pte = at(pte_p, index_of(pte) + nr)
+        if direct_reclaim:
+            direct_reclaim, pmdval = zap_empty_pte_table(mm, pmd)
         sub_mm_rss_vec(mm, rss)
         if force_flush:
             tlb_flush_mmu_tlbonly(tlb)
@@ -524,13 +578,19 @@ def zap_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, 
         if force_flush:
             tlb_flush_mmu(tlb)
         if addr == end:
-            return addr
+            break
+    if can_reclaim_pt:
+        if not direct_reclaim:
+            direct_reclaim, pmdval = zap_pte_table_if_empty(mm, pmd, start)
+        if direct_reclaim:
+            pte_free_tlb(tlb, at(ptdesc, pmd_pfn(pmdval)), addr)
+    return addr
 
 
-def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, single_folio: bool) -> Addr:
+def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, details: zap_details) -> Addr:
     """Zap the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
 
-    `single_folio`: a folio must be unmapped in the end, so another's zap of a huge page is waited for.
+    If one folio must be unmapped in the end, another's zap of a huge page is waited for.
     Differs: an upper entry is read again only where it may have changed.  Left out: parts of huge pages.
     """
     while addr != end:
@@ -542,27 +602,27 @@ def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, s
                 addr = next
                 continue
             pmdval = pmdp_get(pmd)
-        elif single_folio and thp_is_possible() and pmd_none(pmdval):
+        elif details.single_folio and thp_is_possible() and pmd_none(pmdval):
             ptl = pmd_lock(tlb.mm, pmd)
             spin_unlock(ptl.page_table_lock)
             pmdval = pmdp_get(pmd)
         if pmd_none(pmdval):
             addr = next
         else:
-            addr = zap_pte_range(tlb, vma, pmd, addr, next)
+            addr = zap_pte_range(tlb, vma, pmd, addr, next, details)
     return addr
 
 
-def unmap_page_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, single_folio: bool) -> None:
+def unmap_page_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, details: zap_details) -> None:
     """Zap a range of a VMA."""
     assert addr < end
     tlb_start_vma(tlb, vma)
-    zap_pmd_range(tlb, vma, addr, end, single_folio)
+    zap_pmd_range(tlb, vma, addr, end, details)
     tlb_end_vma(tlb, vma)
 
 
 def unmap_single_vma(
-    tlb: mmu_gather, vma: vm_area_struct, start_addr: Addr, end_addr: Addr, single_folio: bool = False
+    tlb: mmu_gather, vma: vm_area_struct, start_addr: Addr, end_addr: Addr, details: zap_details
 ) -> None:
     """Zap what a range and a VMA have in common."""
     start = vma.vm_start if vma.vm_start > start_addr else start_addr
@@ -572,38 +632,38 @@ def unmap_single_vma(
     if end <= vma.vm_start:
         return
     if start != end:
-        unmap_page_range(tlb, vma, start, end, single_folio)
+        unmap_page_range(tlb, vma, start, end, details)
 
 
 def unmap_vmas(tlb: mmu_gather, unmap: unmap_desc) -> None:
     """Zap a range of several VMAs."""
     for i in range(unmap.vma_count):
-        unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end)
+        unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end, zap_details())
 
 
 def zap_page_range_single_batched(
-    tlb: mmu_gather, vma: vm_area_struct, address: Addr, size: Addr, single_folio: bool = False
+    tlb: mmu_gather, vma: vm_area_struct, address: Addr, size: Addr, details: zap_details
 ) -> None:
     """Zap a range of one VMA; the caller ends the gather."""
     assert tlb.mm == vma.vm_mm
-    unmap_single_vma(tlb, vma, address, address + size, single_folio)
+    unmap_single_vma(tlb, vma, address, address + size, details)
 
 
-def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr, single_folio: bool = False) -> None:
+def zap_page_range_single(vma: vm_area_struct, address: Addr, size: Addr, details: zap_details) -> None:
     """Zap a range of one VMA."""
     tlb = new(mmu_gather)
     tlb_gather_mmu(tlb, vma.vm_mm)
-    zap_page_range_single_batched(tlb, vma, address, size, single_folio)
+    zap_page_range_single_batched(tlb, vma, address, size, details)
     tlb_finish_mmu(tlb)
 
 
-def unmap_mapping_range_vma(vma: vm_area_struct, start_addr: Addr, end_addr: Addr, single_folio: bool) -> None:
+def unmap_mapping_range_vma(vma: vm_area_struct, start_addr: Addr, end_addr: Addr, details: zap_details) -> None:
     """Zap a range of one VMA."""
-    zap_page_range_single(vma, start_addr, end_addr - start_addr, single_folio)
+    zap_page_range_single(vma, start_addr, end_addr - start_addr, details)
 
 
 def unmap_mapping_range_tree(
-    mapping: address_space, first_index: pgoff_t, last_index: pgoff_t, single_folio: bool
+    mapping: address_space, first_index: pgoff_t, last_index: pgoff_t, details: zap_details
 ) -> None:
     """Zap what maps a range of a file, VMA by VMA.
 
@@ -618,7 +678,7 @@ def unmap_mapping_range_tree(
             zba: pgoff_t = first_index if first_index > vba else vba
             zea: pgoff_t = last_index if last_index < vea else vea
             if zba <= zea:
-                unmap_mapping_range_vma(vma, zba - vba + vma.vm_start, zea - vba + 1 + vma.vm_start, single_folio)
+                unmap_mapping_range_vma(vma, zba - vba + vma.vm_start, zea - vba + 1 + vma.vm_start, details)
 
 
 def unmap_mapping_folio(folio: Folio) -> None:
@@ -630,7 +690,7 @@ def unmap_mapping_folio(folio: Folio) -> None:
     assert mapping is not None
     lockdep_assert_held(folio.PG_locked)
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, folio.index, folio.index, True)
+    unmap_mapping_range_tree(mapping, folio.index, folio.index, zap_details(single_folio=True))
     i_mmap_unlock_read(mapping)
 
 
@@ -640,7 +700,7 @@ def unmap_mapping_range(mapping: address_space, holebegin: pgoff_t) -> None:
     Differs: what unmap_mapping_pages does is here.
     """
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES, False)
+    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES, zap_details())
     i_mmap_unlock_read(mapping)
 
 

@@ -16,7 +16,7 @@ from linux.mm_types import encoded_page, mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
 from mm.mmu_gather import tlb_remove_table
 
-from ptelab.lang import Array, array, onstack, param, u4
+from ptelab.lang import Array, array, onstack, param, u4, u8
 
 MMU_GATHER_BUNDLE = param("MMU_GATHER_BUNDLE", 3)
 MAX_GATHER_BATCH = param("MAX_GATHER_BATCH", 3)
@@ -32,6 +32,7 @@ class mmu_gather:
 
     Differs: a batch of pages is a number, 0 for `local`; `nr` and `encoded_pages` hold those of all batches, batch b
     from b·MAX_GATHER_BATCH on.  Only their owner ever sees them.  Differs: the batch of tables is in here too.
+    `end` may be a page beyond the address space, as a table that a zap has emptied is queued by where it ends.
     Left out: need_flush_all, cleared_puds and above, vma_exec, vma_huge, page_size.
     """
 
@@ -40,7 +41,7 @@ class mmu_gather:
     batch_nr: u4
     tables: Array[ptdesc | None] = array(MAX_TABLE_BATCH)
     start: Addr
-    end: Addr
+    end: u8
     fullmm: bool
     freed_tables: bool
     delayed_rmap: bool

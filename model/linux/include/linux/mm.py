@@ -4,7 +4,7 @@
 Left out: large folios and swap entries, i.e. many cases of many functions.
 """
 
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from asm.pgtable import pmd_none, pmd_pfn, pte_mkwrite
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
@@ -57,6 +57,16 @@ MM_CP_UFFD_WP_RESOLVE = 4
 MM_CP_PROT_NUMA = 8
 
 cp_flags_t: TypeAlias = u4
+
+
+class zap_details(NamedTuple):
+    """What a zap is for.  `single_folio`: one folio must be unmapped in the end.  `reclaim_pt`: empty tables may go.
+
+    Left out: even_cows, as private copies are always zapped; zap_flags.
+    """
+
+    single_folio: bool = False
+    reclaim_pt: bool = False
 
 
 @onstack

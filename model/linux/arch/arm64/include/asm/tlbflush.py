@@ -12,6 +12,8 @@ from linux.mm_types import mm_struct, vm_area_struct
 from linux.sched import task_struct
 from linux.types import Addr
 
+from ptelab.lang import u8
+
 
 def __tlbi_sync_s1ish() -> None:
     """Wait for the invalidations that this CPU has issued."""
@@ -45,7 +47,7 @@ def flush_tlb_page(vma: vm_area_struct, uaddr: Addr) -> None:
     __tlbi_sync_s1ish()
 
 
-def __flush_tlb_range_nosync(mm: mm_struct, start: Addr, end: Addr, stride: Addr, last_level: bool) -> None:
+def __flush_tlb_range_nosync(mm: mm_struct, start: Addr, end: u8, stride: Addr, last_level: bool) -> None:
     """Invalidate a range everywhere without waiting; walk-cache entries too unless only the last level is asked for.
 
     Left out: the switch to flush_tlb_mm for large ranges.
