@@ -20,19 +20,33 @@ from asm.pgtable import (
     pte_mkwrite,
     pte_mkyoung,
     pte_pmd,
+    pte_swp_mkexclusive,
     pte_wrprotect,
 )  # fmt: skip
 from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
 from boot import boot_cpu, boot_elsewhere, boot_tlb
 from driver import vmw_bo_dirty
-from hw.memory import Addr, CpuNr, Disk, Frame, Value
+from hw.memory import Addr, CpuNr, Disk, Frame, SwapDisk, Value
 from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
-from linux.mm import VM_PFNMAP, VM_SOFTDIRTY
-from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
+from linux.mm import VM_PFNMAP, VM_SOFTDIRTY, is_cow_mapping
+from linux.mm_types import (
+    MM_ANONPAGES,
+    MM_FILEPAGES,
+    MM_SWAPENTS,
+    Folio,
+    mm_struct,
+    ptdesc,
+    swp_entry_t,
+    vm_area_struct,
+    vm_flags_t,
+)  # fmt: skip
 from linux.sched import task_struct
+from linux.swapops import swp_entry_to_pte
 from linux.types import FILE_PAGES, pgoff_t
+from mm.internal import anon_vma
 from mm.mmap import vma_set_page_prot
+from mm.swapfile import swap_cluster_info
 from mm.vma import vma_wants_writenotify
 from stubs.memory import Buddy
 
@@ -115,6 +129,8 @@ def setup_vma(
     if mapping is not None:
         vma.vm_file = mapping
         mapping.i_mmap = mapping.i_mmap | (1 << index_of(vma))
+    if is_cow_mapping(vm_flags):
+        at(anon_vma, 0).rb_root = at(anon_vma, 0).rb_root | (1 << index_of(vma))
     vma_set_page_prot(vma)
 
 
@@ -147,6 +163,20 @@ def setup_anon_pte(
 def setup_ksm(folio: Folio) -> None:
     """A page that KSM has merged others into: it is in the stable tree."""
     folio.FOLIO_MAPPING_KSM = True
+
+
+def setup_swap(slot: swp_entry_t, value: Value) -> None:
+    """What a slot in swap holds."""
+    at(SwapDisk, 0).block[slot - 1] = value
+
+
+def setup_swap_pte(vma: vm_area_struct, addr: Addr, slot: swp_entry_t, exclusive: bool) -> None:
+    """Let a page of a private mapping be in swap."""
+    table = setup_table(vma.vm_mm, addr)
+    entry = swp_entry_to_pte(slot)
+    at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = pte_swp_mkexclusive(entry) if exclusive else entry
+    at(swap_cluster_info, 0).swap_map[slot - 1] += 1
+    vma.vm_mm.rss_stat[MM_SWAPENTS] += 1
 
 
 def setup_table(mm: mm_struct, addr: Addr) -> u4:

@@ -14,7 +14,7 @@ from kernel.sched.core import context_switch, context_switch_to_kernel
 from linux.errno import EFAULT
 from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
-from linux.mm import folio_pfn, folio_put
+from linux.mm import folio_pfn, folio_put, folio_try_get
 from linux.mm_types import Folio, mm_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
 from linux.types import FILE_PAGES, Errno, pgoff_t
@@ -210,6 +210,18 @@ def reclaim(mapping: address_space, index: pgoff_t, nr: pgoff_t) -> None:
     for i in range(FILE_PAGES):
         if index <= i and i < index + nr:
             folios.folio[i] = filemap_get_entry(mapping, i)
+    shrink_folio_list(folios, True)
+
+
+def reclaim_page(folio: Folio) -> None:
+    """Reclaim takes a page if that is possible, an anonymous one to swap, whether or not it was accessed.
+
+    It may have been freed before reclaim comes by.
+    """
+    if not folio_try_get(folio):
+        return
+    folios = new(folio_list)
+    folios.folio[0] = folio
     shrink_folio_list(folios, True)
 
 

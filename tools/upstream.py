@@ -30,7 +30,7 @@ def names(text: str) -> set[str]:
             found.update(_NAME.findall(line))
     found |= {f"sys_{name}" for name in _SYSCALL.findall(text)} | set(_ENTRY.findall(text))
     for upper, lower in _FLAG.findall(text):
-        flag = lower or upper
+        flag = upper if upper.islower() else lower or upper
         found |= {f"folio_{verb}_{flag}" for verb in ("test", "set", "clear", "test_set", "test_clear")}
         found |= {f"__folio_{verb}_{flag}" for verb in ("set", "clear")}
     return found

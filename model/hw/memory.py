@@ -17,6 +17,7 @@ NR_PAGES = param("NR_PAGES", 2)
 NR_CPUS = param("NR_CPUS", 2)
 VALUE_MAX = param("VALUE_MAX", 3)
 FILE_PAGES = param("FILE_PAGES", 2)
+SWAP_SLOTS = param("SWAP_SLOTS", 1)
 
 Addr: TypeAlias = Annotated[int, upto("NR_PAGES")]
 CpuNr: TypeAlias = Annotated[int, upto("NR_CPUS")]
@@ -48,3 +49,10 @@ class Disk:
     """What the disk holds of one file: a datum per page."""
 
     block: Array[Value] = array(FILE_PAGES)
+
+
+@struct
+class SwapDisk:
+    """What a disk that pages are swapped to holds: a datum per slot, at the slot's number less 1."""
+
+    block: Array[Value] = array(SWAP_SLOTS)

@@ -7,10 +7,10 @@ Flags: accounting, dirty_tracking.
 from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_present, pte_write
 from asm.pgtable_types import pmd_p
 from hw.memory import NR_PAGES, Frame, Table
-from invariants.observe import entries_of, entry_of
+from invariants.observe import entries_of, entry_of, slot_of
 from linux.memcontrol import mem_cgroup
 from linux.mm import GUP_PIN_COUNTING_BIAS
-from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, ptdesc, vm_area_struct
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, Folio, mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import is_zero_pfn
 from mm.vma import vma_needs_dirty_tracking
 from stubs.memory import Buddy
@@ -42,6 +42,8 @@ def always_counts_right(folio: Folio) -> None:
     refs: u8 = count + pins_of(folio)
     if folio.mapping is not None:
         refs += 1
+    if folio.PG_swapcache:
+        refs += 1
     if at(Buddy, index_of(folio)).taken and folio._refcount != refs:
         flag("accounting", page=index_of(folio), refcount=folio._refcount, expected=refs)
     if folio.FOLIO_MAPPING_ANON and folio.PG_anon_exclusive and count > 1:
@@ -53,8 +55,11 @@ def always_mm_consistent(mm: mm_struct) -> None:
     """At quiescence an mm's counters are right, its entries lie in VMAs, and what may be written is known as dirty."""
     files: u4 = 0
     anon: u4 = 0
+    swapped: u4 = 0
     for addr in range(NR_PAGES):
         pte = entry_of(mm, addr)
+        if slot_of(pte) != 0:
+            swapped += 1
         if pte_present(pte):
             if is_zero_pfn(pte_pfn(pte)) or at(Frame, pte_pfn(pte)).device:
                 pass
@@ -73,6 +78,8 @@ def always_mm_consistent(mm: mm_struct) -> None:
         flag("accounting", mm=index_of(mm), rss=mm.rss_stat[MM_FILEPAGES], entries=files)
     if mm.rss_stat[MM_ANONPAGES] != anon:
         flag("accounting", mm=index_of(mm), rss_anon=mm.rss_stat[MM_ANONPAGES], entries=anon)
+    if mm.rss_stat[MM_SWAPENTS] != swapped:
+        flag("accounting", mm=index_of(mm), rss_swap=mm.rss_stat[MM_SWAPENTS], entries=swapped)
     if mm.tlb_flush_pending != 0:
         flag("accounting", mm=index_of(mm), tlb_flush_pending=mm.tlb_flush_pending)
 

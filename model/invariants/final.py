@@ -10,6 +10,7 @@ from invariants.accounting import (
 )
 from invariants.content import always_writes_survive
 from invariants.soft_dirty import always_soft_dirty_known
+from invariants.swap import always_private_kept, always_slots_right
 from invariants.walkers import always_recorded
 from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
@@ -28,6 +29,8 @@ def always_at_quiescence() -> None:
     for mm in pool(mm_struct):
         always_mm_consistent(mm)
         always_soft_dirty_known(mm)
+        always_private_kept(mm)
+    always_slots_right()
     for vma in pool(vm_area_struct):
         always_rmap_complete(vma)
     for memcg in pool(mem_cgroup):

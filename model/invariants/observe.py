@@ -1,11 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reading the state: what conditions of litmus tests and other invariants ask for."""
 
-from asm.pgtable import pfn_pte, pmd_leaf, pmd_pfn, pmd_present, pmd_pte, pte_dirty, pte_mkdirty, pte_pfn, pte_present
+from asm.pgtable import (
+    __pte_to_swp_entry,
+    pfn_pte,
+    pmd_leaf,
+    pmd_pfn,
+    pmd_present,
+    pmd_pte,
+    pte_dirty,
+    pte_mkdirty,
+    pte_none,
+    pte_pfn,
+    pte_present,
+)  # fmt: skip
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pte_p, pte_t
 from hw.memory import NR_PAGES, Addr, Disk, Frame, Value
 from linux.fs import address_space
-from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, swp_entry_t
 from linux.types import atomic_t, pgoff_t
 
 from ptelab.lang import at, ghost, index_of, u4
@@ -24,6 +36,12 @@ def entry_of(mm: mm_struct, addr: Addr) -> pte_t:
         hinted = pfn_pte(pte_pfn(entry), pgprot_t())
         return pte_mkdirty(hinted) if pte_dirty(entry) else hinted
     return at(pte_p, pmd_pfn(upper) * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte
+
+
+@ghost
+def slot_of(pte: pte_t) -> swp_entry_t:
+    """The slot in swap of the page of an entry; 0 if it is not in swap."""
+    return __pte_to_swp_entry(pte) if not pte_present(pte) and not pte_none(pte) else 0
 
 
 @ghost

@@ -129,10 +129,13 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     if test.has_private:
         params["FILE_PAGES"] = max(params["FILE_PAGES"], -(-pages // entries) * entries)
         params["ZERO_PAGES"] = 1
+    if test.swap:
+        params |= {"CONFIG_SWAP": 1, "SWAP_SLOTS": len(test.slots)}
     params["PTRS_PER_PTE"] = entries
     params["PTRS_PER_PMD"] = -(-pages // entries)
     params["NR_PAGES"] = params["PTRS_PER_PMD"] * entries
     derived = set(params) - set(compiled.param_defaults) | {"NR_CPUS", "FILE_PAGES", "NR_PAGES", "PTRS_PER_PMD"}
+    derived |= {"CONFIG_SWAP", "SWAP_SLOTS"}
     derived |= {"GATHER_BATCHES", "GATHER_ENTRIES"} & set(params)
     pools = _pools(test, params, compiled.module)
     # Pools that only a changed model has: their size is the test's to say.
@@ -171,9 +174,10 @@ def _bound(test: Test, name: str, value: int, params: dict[str, int], derived: s
     return value
 
 
-# How many pages the columns may need at most if no allocation is in vain twice: one a store, a pin or a fork.
+# How many pages the columns may need at most if no allocation is in vain twice: one a store, a pin or a fork, and one
+# a load where pages are read from swap.
 def _allocations(test: Test) -> int:
-    words = ("WRITE_ONCE", "pin_user_pages", "get_user_pages", "fork")
+    words = ["WRITE_ONCE", "pin_user_pages", "get_user_pages", "fork", *(["READ_ONCE"] if test.swap else [])]
     calls = (c for column in test.columns for c in calls_of(column.process.body))
     return test.bounds.get("SPARE_PAGES", 1 + sum(name in words for name in calls))
 
@@ -199,6 +203,9 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "mem_cgroup": max(len(test.memcgs), 1),
         "address_space": max(files, 1),
         "Disk": max(files, 1),
+        "SwapDisk": 1,
+        "swap_cluster_info": 1,
+        "anon_vma": 1,
         "vmw_bo_dirty": max(files, 1),
         "walk_counts": params["NR_THREADS"],
         "Folio": folios,

@@ -247,15 +247,17 @@ class ColumnWriter:
         if type_ == "Addr":
             vma, page = check_address(self.test, self._address(argument))
             return str(self._number_of(vma, page))
-        if type_ in ("address_space", "mm_struct", "mem_cgroup"):
-            lists = {"mm_struct": self.test.mms, "mem_cgroup": self.test.memcgs}
-            numbers = {name: number for number, name in enumerate(lists.get(type_, list(self.test.files)))}
+        if type_ in ("address_space", "mm_struct", "mem_cgroup", "Folio"):
+            lists = {"mm_struct": self.test.mms, "mem_cgroup": self.test.memcgs, "Folio": list(self.test.pages)}
+            first = self.test.file_pages if type_ == "Folio" else 0
+            numbers = {name: number for number, name in enumerate(lists.get(type_, list(self.test.files)), first)}
+            struct = {"address_space": "file", "Folio": "page"}.get(type_, type_)
             if not isinstance(argument, s.Name) or argument.name not in numbers or argument.name not in self.parameters:
                 raise self.test.error(
                     argument.pos,
                     f"{name} is a struct {type_} *",
                     known(n for n in numbers if n in self.parameters)
-                    or f"a parameter of the column (struct {'file' if type_ == 'address_space' else type_} *)",
+                    or f"a parameter of the column (struct {struct} *)",
                 )
             self.used |= {"at", type_}
             return f"at({type_}, {numbers[argument.name]})"

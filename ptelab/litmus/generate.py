@@ -49,7 +49,7 @@ def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generat
     for writer in writers:
         writer.write("u8")
     values = {1} | {v for w in writers for v in w.values} | {v for f in test.files.values() for v in f.values}
-    values |= {p.value for p in test.pages.values()}
+    values |= {p.value for p in test.pages.values()} | set(test.slots)
     largest = max(values | ({ERRNO_MAX} if any(w.registers.errno for w in writers) else set()))
     register = f"u{next((w for w in _WIDTHS if largest < 1 << w), _WIDTHS[-1])}"
 
@@ -144,6 +144,8 @@ class _Setup:
                 self.call(kind, mapping, index, self.element("Folio", file.first_folio + index), value)
         for p in test.pages.values():
             self.call("setup_page", self.element("Folio", test.file_pages + p.number), p.value)
+        for slot, value in enumerate(test.slots, 1):
+            self.call("setup_swap", slot, value)
         if test.has_private:
             self.call("setup_zero_page")
 
@@ -172,7 +174,9 @@ class _Setup:
         for (name, page), bits in test.ptes.items():
             vma = test.vmas[name]
             entry = (bits.write, bits.dirty, bits.young)
-            if bits.page:
+            if bits.slot:
+                self.call("setup_swap_pte", _vma(vma, self.used), vma.start + page, bits.slot, test.is_exclusive(bits))
+            elif bits.page:
                 folio = self.element("Folio", test.file_pages + test.pages[bits.page].number)
                 exclusive = test.is_exclusive(bits)
                 self.call("setup_anon_pte", _vma(vma, self.used), vma.start + page, folio, *entry, exclusive)

@@ -67,6 +67,7 @@ class Bits:
     exclusive: bool | None = None  # None: if nothing else maps the page
     huge: bool = False
     ksm: bool = False  # KSM has merged pages into this one
+    slot: int = 0  # the page is in this slot in swap
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class Test:
     children: dict[str, str] = field(default_factory=dict)  # mm that fork makes → its parent
     files: dict[str, File] = field(default_factory=dict)
     pages: dict[str, Page] = field(default_factory=dict)
+    swap: str = ""  # the swap device
+    slots: tuple[int, ...] = ()  # what it holds
     memcgs: list[str] = field(default_factory=list)  # all pages are charged to the first
     vmas: dict[str, Vma] = field(default_factory=dict)
     ptes: dict[tuple[str, int], Bits] = field(default_factory=dict)  # (vma, page within it)
@@ -137,10 +140,10 @@ class Test:
         return self.children.get(mm, mm)
 
     def is_exclusive(self, bits: Bits) -> bool:
-        """Whether an anonymous page starts as its owner's alone."""
-        return (
-            bits.exclusive if bits.exclusive is not None else sum(b.page == bits.page for b in self.ptes.values()) == 1
-        )
+        """Whether an anonymous page, or one in swap, starts as its owner's alone."""
+        if bits.exclusive is not None:
+            return bits.exclusive
+        return sum(b.page == bits.page and b.slot == bits.slot for b in self.ptes.values()) == 1
 
     def on(self, profile: str) -> Test:
         """The test as it is meant on one profile."""
@@ -279,6 +282,8 @@ class _Init:
                 test.memcgs.append(item.name)
             case "vma" | "vm_area_struct":
                 self._vma(item)
+            case "swap":
+                self._swap(item)
             case "page":
                 value = item.value if item.value is not None else 0
                 if not isinstance(value, int):
@@ -286,7 +291,9 @@ class _Init:
                 test.pages[item.name] = Page(len(test.pages), item.name, value)
             case _:
                 raise test.error(
-                    item.pos, f"unknown type '{item.type}'", known(("mm_struct", "file", "shmem", "page", "vma"))
+                    item.pos,
+                    f"unknown type '{item.type}'",
+                    known(("mm_struct", "file", "shmem", "page", "swap", "vma")),
                 )
 
     def _mm(self, item: syntax.Declare) -> None:
@@ -312,6 +319,15 @@ class _Init:
         self.test.files[item.name] = File(
             len(self.test.files), item.name, numbers, first, item.type == "shmem", item.type == "device"
         )
+
+    def _swap(self, item: syntax.Declare) -> None:
+        test = self.test
+        values = (item.value,) if isinstance(item.value, int) else item.value if item.value is not None else (0,)
+        if not (isinstance(values, tuple) and values and all(isinstance(v, int) and v >= 0 for v in values)):
+            raise test.error(item.pos, "swap is one number a slot", f"swap {item.name}={{1,0}}")
+        if test.swap:
+            raise test.error(item.pos, "there is one swap device", f"more slots of {test.swap}")
+        test.swap, test.slots = item.name, cast("tuple[int, ...]", values)
 
     def _vma(self, item: syntax.Declare) -> None:
         test = self.test
@@ -434,6 +450,8 @@ class _Init:
                 mm = of
             elif parameter.type == ("struct", "mm_struct"):
                 self._parameter(parameter, test.mms, "mm_struct")
+            elif parameter.type == ("struct", "page"):
+                self._parameter(parameter, test.pages, "page")
             elif parameter.type == ("struct", "mem_cgroup"):
                 self._parameter(parameter, test.memcgs, "mem_cgroup")
             elif parameter.type in (("struct", "file"), ("struct", "address_space")):
@@ -460,6 +478,8 @@ class _Init:
     def _bits(self, address: tuple[str, int], record: syntax.Record) -> Bits | None:
         test = self.test
         vma = test.vmas[address[0]]
+        if test.swap and any(isinstance(f.value, syntax.PageOf) and f.value.file == test.swap for f in record):
+            return self._swapped(vma, record)
         bits = {"valid": 1, "write": int(vma.write and (vma.shared or not vma.file)), "young": 1}
         anonymous = ""
         for name, value, pos in pte_fields(test, record):
@@ -492,6 +512,23 @@ class _Init:
         if huge and (anonymous or test.bounds.get("PTRS_PER_PTE") != 1):
             raise test.error(record[0].pos, "only a file's page can be huge, with Bounds=PTRS_PER_PTE:1")
         return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive, huge, ksm)
+
+    # An entry of a page that is in swap: of its bits only `exclusive` may be given.
+    def _swapped(self, vma: Vma, record: syntax.Record) -> Bits:
+        test = self.test
+        slot, exclusive = 0, None
+        for f in record:
+            if isinstance(f.value, syntax.PageOf) and f.name == "oa":
+                slot = f.value.index + 1
+            elif f.name == "exclusive" and f.value in (0, 1):
+                exclusive = f.value == 1
+            else:
+                raise test.error(f.pos, f"the entry of a page in swap has no '{f.name}'", "oa:PA(…) and exclusive:0")
+        if slot > len(test.slots):
+            raise test.error(record[0].pos, f"{test.swap} has {len(test.slots)} slot(s)")
+        if vma.shared:
+            raise test.error(record[0].pos, f"{vma.name} is shared, and only private pages are swapped")
+        return Bits(False, False, False, exclusive=exclusive, slot=slot)
 
     # The anonymous page that an address has by another item, for an entry that does not say which.
     def _page_there(self, address: tuple[str, int], record: syntax.Record) -> str:

@@ -7,7 +7,7 @@ from linux.mm import VM_SOFTDIRTY
 from linux.mm_types import vm_area_struct
 from linux.types import pgoff_t
 
-from ptelab.lang import u8
+from ptelab.lang import at, down_read, down_write, rw_semaphore, struct, u8, up_read, up_write
 
 EFAULT_ADDRESS = 255
 
@@ -35,3 +35,45 @@ def vma_soft_dirty_enabled(vma: vm_area_struct) -> bool:
 def pte_needs_soft_dirty_wp(vma: vm_area_struct, pte: pte_t) -> bool:
     """Whether the first store through an entry has to fault to be noted."""
     return vma_soft_dirty_enabled(vma) and not pte_soft_dirty(pte)
+
+
+@struct
+class anon_vma:
+    """Who may map anonymous folios.
+
+    Differs: there is one for all VMAs that are private, as if all processes came from one, and it is there from the
+    start; the interval tree is the set of VMAs in it, a bit per VMA.
+    """
+
+    rwsem: rw_semaphore
+    rb_root: u8
+
+
+def anon_vma_lock_read() -> anon_vma:
+    """Lock the tree of VMAs with anonymous memory against writers.
+
+    Differs: returns the one that there is.
+    """
+    av = at(anon_vma, 0)
+    down_read(av.rwsem)
+    return av
+
+
+def anon_vma_unlock_read(av: anon_vma) -> None:
+    """Undo anon_vma_lock_read."""
+    up_read(av.rwsem)
+
+
+def anon_vma_lock_write() -> anon_vma:
+    """Lock the tree of VMAs with anonymous memory.
+
+    Differs: returns the one that there is.
+    """
+    av = at(anon_vma, 0)
+    down_write(av.rwsem)
+    return av
+
+
+def anon_vma_unlock_write(av: anon_vma) -> None:
+    """Undo anon_vma_lock_write."""
+    up_write(av.rwsem)

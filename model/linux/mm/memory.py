@@ -4,7 +4,7 @@
 Page faults on mappings of files and of anonymous memory, copy on write, copying of page tables for fork, and
 what undoes their work: zapping entries, freeing page tables.
 
-Left out: swap entries and markers; huge pages and the levels above
+Left out: markers in entries; huge pages and the levels above
 the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison;
 the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
@@ -22,12 +22,18 @@ from asm.pgtable import (
     pte_mkclean,
     pte_mkdirty,
     pte_mkold,
+    pte_mksoft_dirty,
+    pte_mkuffd_wp,
     pte_mkwrite,
     pte_mkyoung,
     pte_none,
     pte_pfn,
     pte_present,
     pte_same,
+    pte_swp_clear_exclusive,
+    pte_swp_exclusive,
+    pte_swp_soft_dirty,
+    pte_swp_uffd_wp,
     pte_write,
     pte_wrprotect,
     ptep_clear_flush,
@@ -54,6 +60,7 @@ from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
 from linux.huge_mm import thp_is_possible
+from linux.leafops import softleaf_from_pte
 from linux.mm import (
     VM_PFNMAP,
     VM_SHARED,
@@ -83,6 +90,7 @@ from linux.mm_types import (
     FAULT_FLAG_WRITE,
     MM_ANONPAGES,
     MM_FILEPAGES,
+    MM_SWAPENTS,
     NR_MM_COUNTERS,
     VM_FAULT_ERROR,
     VM_FAULT_LOCKED,
@@ -92,6 +100,7 @@ from linux.mm_types import (
     Folio,
     mm_struct,
     ptdesc,
+    swp_entry_t,
     vm_area_struct,
     vm_fault_t,
 )  # fmt: skip
@@ -102,9 +111,12 @@ from linux.page_flags import (
     folio_test_anon,
     folio_test_dirty,
     folio_test_ksm,
+    folio_test_swapcache,
+    folio_test_uptodate,
 )  # fmt: skip
 from linux.pagemap import folio_lock, folio_trylock, linear_page_index
 from linux.pgtable import (
+    clear_not_present_full_ptes,
     get_and_clear_full_ptes,
     is_zero_pfn,
     my_zero_pfn,
@@ -126,11 +138,13 @@ from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import uffd_disable_fault_around, userfaultfd_pte_wp, userfaultfd_wp
 from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
 from mm.huge_memory import __split_huge_pmd, do_huge_pmd_numa_page, zap_huge_pmd
+from mm.internal import pte_needs_soft_dirty_wp
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_alloc_map_lock, pte_offset_map_lock, pte_offset_map_rw_nolock
 from mm.rmap import (
     flush_tlb_batched_pending,
+    folio_add_anon_rmap_ptes,
     folio_add_file_rmap_ptes,
     folio_add_new_anon_rmap,
     folio_dup_file_rmap_pte,
@@ -139,6 +153,14 @@ from mm.rmap import (
     folio_try_dup_anon_rmap_pte,
     unlink_anon_vmas,
 )  # fmt: skip
+from mm.swap_state import swap_cache_get_folio, swapin_folio, swapin_readahead
+from mm.swapfile import (
+    folio_free_swap,
+    folio_matches_swap_entry,
+    folio_put_swap,
+    swap_dup_entry_direct,
+    swap_put_entries_direct,
+)
 from mm.vma import unlink_file_vma_batch_add, unlink_file_vma_batch_final, unlink_vma_file_batch, unmap_desc
 from stubs.memory import alloc_folio, clear_page, copy_page, free_table
 
@@ -162,6 +184,9 @@ from ptelab.lang import (
 )  # fmt: skip
 
 FAULT_AROUND_PAGES = param("FAULT_AROUND_PAGES", 1)
+
+# Whether the swap device answers at once, as memory does; SWP_SYNCHRONOUS_IO among the flags of a swap_info_struct.
+SWP_SYNCHRONOUS_IO = param("SWP_SYNCHRONOUS_IO", 0)
 
 
 def free_pte_range(tlb: mmu_gather, pmd: pmd_p, addr: Addr) -> None:
@@ -359,12 +384,29 @@ def copy_present_ptes(
     return True, False
 
 
+def copy_nonpresent_pte(
+    dst_mm: mm_struct, src_mm: mm_struct, dst_pte: pte_p, src_pte: pte_p, addr: Addr, rss: rss_vec
+) -> None:
+    """Give the child the parent's entry of a page that is in swap, and neither the page alone.
+
+    Context: both PTLs held.  Left out: entries of other kinds, errors.
+    """
+    orig_pte = ptep_get(src_pte)
+    pte = orig_pte
+    swap_dup_entry_direct(softleaf_from_pte(orig_pte))
+    if pte_swp_exclusive(orig_pte):
+        pte = pte_swp_clear_exclusive(orig_pte)
+        set_pte_at(src_mm, addr, src_pte, pte)
+    rss.count[MM_SWAPENTS] += 1
+    set_pte_at(dst_mm, addr, dst_pte, pte)
+
+
 def copy_pte_range(
     dst_vma: vm_area_struct, src_vma: vm_area_struct, dst_pmd: pmd_p, src_pmd: pmd_p, addr: Addr, end: Addr
 ) -> Errno:
     """Copy the entries of one PTE table.
 
-    Context: both mmap_locks held for writing.  Left out: need_resched; entries that are not present.
+    Context: both mmap_locks held for writing.  Left out: need_resched.
     """
     prealloc: Folio | None = None
     while True:
@@ -382,7 +424,9 @@ def copy_pte_range(
         src = src_pte
         while not again:
             ptent = ptep_get(src)
-            if not pte_none(ptent):
+            if not pte_none(ptent) and not pte_present(ptent):
+                copy_nonpresent_pte(dst_vma.vm_mm, src_vma.vm_mm, dst, src, addr, rss)
+            elif not pte_none(ptent):
                 done, used = copy_present_ptes(dst_vma, src_vma, dst, src, ptent, addr, rss, prealloc)
                 again = not done
                 if prealloc is not None and done:
@@ -482,6 +526,18 @@ def zap_present_ptes(
     return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr, rss)
 
 
+def zap_nonpresent_ptes(
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, rss: rss_vec
+) -> None:
+    """Zap the entry of a page that is in swap.
+
+    Context: PTL held.  Left out: entries of other kinds.
+    """
+    rss.count[MM_SWAPENTS] += 1
+    swap_put_entries_direct(softleaf_from_pte(ptent))
+    clear_not_present_full_ptes(vma.vm_mm, addr, pte, tlb.fullmm)
+
+
 def do_zap_pte_range(
     tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr, end: Addr, rss: rss_vec
 ) -> tuple[Addr, bool, bool]:
@@ -493,7 +549,9 @@ def do_zap_pte_range(
         if addr + nr == end:
             return nr, False, False
         ptent = ptep_get(at(pte_p, index_of(pte) + nr))
-    assert pte_present(ptent)
+    if not pte_present(ptent):
+        zap_nonpresent_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr, rss)
+        return nr + 1, False, False
     force_flush, force_break = zap_present_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr, rss)
     return nr + 1, force_flush, force_break
 
@@ -862,14 +920,16 @@ def wp_page_copy(vmf: vm_fault) -> vm_fault_t:
 def wp_can_reuse_anon_folio(folio: Folio, vma: vm_area_struct) -> bool:
     """Whether the entry is all that refers to an anonymous page, which then becomes exclusive.
 
-    Context: PTL held.  KSM need not raise the count.  Left out: large folios, the LRU's own references; the swap cache.
+    Context: PTL held.  KSM need not raise the count.  Left out: large folios, the LRU's own references.
     """
     if folio_test_ksm(folio) or folio_ref_count(folio) > 3:
         return False
-    if folio_ref_count(folio) > 1:
+    if folio_ref_count(folio) > 1 + folio_test_swapcache(folio):
         return False
     if not folio_trylock(folio):
         return False
+    if folio_test_swapcache(folio):
+        folio_free_swap(folio)
     if folio_test_ksm(folio) or folio_ref_count(folio) != 1:
         folio_unlock(folio)
         return False
@@ -944,6 +1004,140 @@ def do_wp_page(vmf: vm_fault) -> vm_fault_t:
         folio_get(folio)
     pte_unmap_unlock(vmf.pte, vmf.ptl)
     return wp_page_copy(vmf)
+
+
+def should_try_to_free_swap(folio: Folio, vma: vm_area_struct, extra_refs: u2, fault_flags: u8) -> bool:
+    """Whether a folio that was just mapped should leave the swap cache: always if that is cheap to fill again.
+
+    Left out: swap that is full, locked memory.
+    """
+    if not folio_test_swapcache(folio):
+        return False
+    if SWP_SYNCHRONOUS_IO == 1:
+        return True
+    if fault_flags & FAULT_FLAG_WRITE == 0 or folio_test_ksm(folio):
+        return False
+    return folio_ref_count(folio) == extra_refs + 1
+
+
+def alloc_swap_folio(vmf: vm_fault) -> Folio | None:
+    """Allocate a page to read from swap into.
+
+    Left out: large folios.
+    """
+    return alloc_folio()
+
+
+def swapin_for_fault(vmf: vm_fault, entry: swp_entry_t) -> Folio | None:
+    """Read a page from swap unless somebody else has meanwhile; the folio that has the slot, or None.
+
+    Differs: Linux has it in mm/memory.c as a part of do_swap_page.
+    """
+    if SWP_SYNCHRONOUS_IO == 0:
+        return swapin_readahead(entry)
+    folio = alloc_swap_folio(vmf)
+    if folio is None:
+        return None
+    swapcache = swapin_folio(entry, folio)
+    if swapcache != folio:
+        folio_put(folio)
+    return swapcache
+
+
+def swap_no_folio(vmf: vm_fault) -> vm_fault_t:
+    """Whether a page could not be read for want of memory, or was faulted in by somebody else.
+
+    Differs: Linux has it in mm/memory.c as a part of do_swap_page.
+    """
+    ret: vm_fault_t = 0
+    pte, ptl = pte_offset_map_lock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    if pte is None:
+        return 0
+    if pte_same(ptep_get(pte), vmf.orig_pte):
+        ret = VM_FAULT_OOM
+    pte_unmap_unlock(pte, ptl)
+    return ret
+
+
+def swap_out_page(folio: Folio) -> vm_fault_t:
+    """Give up a fault on an entry that has changed, or on a folio that no longer has the slot; it is unlocked.
+
+    Differs: Linux has it in mm/memory.c as a part of do_swap_page, at the label out_page.
+    """
+    if folio_test_swapcache(folio):
+        folio_free_swap(folio)
+    folio_unlock(folio)
+    folio_put(folio)
+    return 0
+
+
+def map_swap_folio(vmf: vm_fault, folio: Folio) -> None:
+    """Map a folio that has the entry's slot, and uncount the entry.  One with a single owner may be stored to at once.
+
+    Context: PTL held, folio locked; the caller's reference goes to the entry.
+    Differs: Linux has it in mm/memory.c as a part of do_swap_page.
+    """
+    vma = vmf.vma
+    exclusive = pte_swp_exclusive(vmf.orig_pte)
+    add_mm_counter(vma.vm_mm, MM_ANONPAGES, 1)
+    dec_mm_counter(vma.vm_mm, MM_SWAPENTS)
+    pte = pfn_pte(folio_pfn(folio), vma.vm_page_prot)
+    if not exclusive and folio_ref_count(folio) == 1:
+        exclusive = True
+    if pte_swp_soft_dirty(vmf.orig_pte):
+        pte = pte_mksoft_dirty(pte)
+    if pte_swp_uffd_wp(vmf.orig_pte):
+        pte = pte_mkuffd_wp(pte)
+    if exclusive:
+        may_write = vma.vm_flags & VM_WRITE != 0
+        if may_write and not userfaultfd_pte_wp(vma, pte) and not pte_needs_soft_dirty_wp(vma, pte):
+            pte = pte_mkwrite(pte, vma)
+            if vmf.flags & FAULT_FLAG_WRITE != 0:
+                pte = pte_mkdirty(pte)
+                vmf.flags = vmf.flags - FAULT_FLAG_WRITE
+    vmf.orig_pte = pte
+    if not folio_test_anon(folio):
+        folio_add_new_anon_rmap(folio, vma, vmf.address, exclusive)
+    else:
+        folio_add_anon_rmap_ptes(folio, vma, vmf.address, exclusive)
+    folio_put_swap(folio)
+    set_pte_at(vma.vm_mm, vmf.address, vmf.pte, pte)
+
+
+def do_swap_page(vmf: vm_fault) -> vm_fault_t:
+    """Handle an access to an entry of a page that is in swap.
+
+    What was seen without a lock is looked at again: the folio's slot under its lock, the entry under the PTL.
+    Context: mmap_lock held for reading.  Left out: entries of other kinds, KSM's copies, devices that cannot bear
+    stores to a page that they write.
+    """
+    entry = softleaf_from_pte(vmf.orig_pte)
+    folio = swap_cache_get_folio(entry)
+    if folio is None:
+        folio = swapin_for_fault(vmf, entry)
+        if folio is None:
+            return swap_no_folio(vmf)
+    folio_lock(folio)
+    if not folio_matches_swap_entry(folio, entry):
+        return swap_out_page(folio)
+    pte, ptl = pte_offset_map_lock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    if pte is None:
+        return swap_out_page(folio)
+    vmf.pte = pte
+    vmf.ptl = ptl
+    if not pte_same(ptep_get(pte), vmf.orig_pte):
+        pte_unmap_unlock(pte, ptl)
+        return swap_out_page(folio)
+    assert folio_test_uptodate(folio)
+    assert not (folio_test_anon(folio) and PageAnonExclusive(folio))
+    map_swap_folio(vmf, folio)
+    if should_try_to_free_swap(folio, vmf.vma, 1, vmf.flags):
+        folio_free_swap(folio)
+    folio_unlock(folio)
+    if vmf.flags & FAULT_FLAG_WRITE != 0:
+        return do_wp_page(vmf)
+    pte_unmap_unlock(vmf.pte, vmf.ptl)
+    return 0
 
 
 def do_anonymous_page(vmf: vm_fault) -> vm_fault_t:
@@ -1210,6 +1404,8 @@ def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
     vmf.flags |= FAULT_FLAG_ORIG_PTE_VALID
     if pte_none(vmf.orig_pte):
         return do_pte_missing(vmf)
+    if not pte_present(vmf.orig_pte):
+        return do_swap_page(vmf)
     spin_lock(vmf.ptl.ptl)
     entry = vmf.orig_pte
     if not pte_same(ptep_get(vmf.pte), entry):

@@ -21,6 +21,7 @@ from linux.mmap_lock import (
 from linux.types import Addr, Errno
 from mm.memory import copy_page_range, free_pgtables, unmap_vmas
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu_fullmm
+from mm.rmap import anon_vma_fork
 from mm.vma import (
     __vm_munmap,
     remove_vma,
@@ -117,6 +118,7 @@ def dup_mmap(mm: mm_struct, oldmm: mm_struct) -> Errno:
             retval = ENOMEM
             break
         tmp.vm_mm = mm
+        anon_vma_fork(tmp, mpnt)
         vma_iter_store(mm, tmp)
         mapping = tmp.vm_file
         if mapping is not None:

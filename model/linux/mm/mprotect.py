@@ -14,7 +14,11 @@ from asm.pgtable import (
     pte_mkuffd_wp,
     pte_mkwrite,
     pte_modify,
+    pte_none,
     pte_present,
+    pte_same,
+    pte_swp_clear_uffd_wp,
+    pte_swp_mkuffd_wp,
     pte_write,
     ptep_modify_prot_commit,
     ptep_modify_prot_start,
@@ -37,7 +41,7 @@ from linux.mm_types import Folio, vm_area_struct, vm_flags_t
 from linux.mman import PROT_READ, PROT_WRITE, calc_vm_prot_bits
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.page_flags import PageAnonExclusive, folio_test_anon
-from linux.pgtable import pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get
+from linux.pgtable import pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr, Errno
 from linux.userfaultfd_k import userfaultfd_pte_wp
 from mm.huge_memory import __split_huge_pmd, change_huge_pmd
@@ -98,6 +102,21 @@ def set_write_prot_commit_flush_ptes(
     prot_commit_flush_ptes(vma, addr, ptep, oldpte, ptent, set_write, tlb)
 
 
+def change_softleaf_pte(vma: vm_area_struct, addr: Addr, pte: pte_p, oldpte: pte_t, cp_flags: cp_flags_t) -> None:
+    """Say in the entry of a page that is in swap whether user space wants to know of stores.
+
+    Context: PTL held.  Left out: entries of other kinds.  Differs: Linux has it in mm/mprotect.c as a part of
+    change_pte_range.
+    """
+    newpte = oldpte
+    if cp_flags & MM_CP_UFFD_WP != 0:
+        newpte = pte_swp_mkuffd_wp(oldpte)
+    elif cp_flags & MM_CP_UFFD_WP_RESOLVE != 0:
+        newpte = pte_swp_clear_uffd_wp(oldpte)
+    if not pte_same(oldpte, newpte):
+        set_pte_at(vma.vm_mm, addr, pte, newpte)
+
+
 def change_pte_range(
     tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr, newprot: pgprot_t, cp_flags: cp_flags_t
 ) -> bool:
@@ -128,6 +147,8 @@ def change_pte_range(
                 set_write_prot_commit_flush_ptes(vma, folio, addr, pte, oldpte, ptent, tlb)
             else:
                 prot_commit_flush_ptes(vma, addr, pte, oldpte, ptent, False, tlb)
+        elif not pte_none(oldpte):
+            change_softleaf_pte(vma, addr, pte, oldpte, cp_flags)
         addr += 1
         if addr == end:
             break

@@ -18,6 +18,7 @@ from asm.pgtable import (
     pte_mksoft_dirty,
     pte_none,
     pte_present,
+    pte_swp_mksoft_dirty,
     ptep_get_and_clear,
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
@@ -74,7 +75,7 @@ def move_soft_dirty_pte(pte: pte_t) -> pte_t:
     if pte_none(pte):
         return pte
     if pgtable_supports_soft_dirty():
-        pte = pte_mksoft_dirty(pte)
+        pte = pte_mksoft_dirty(pte) if pte_present(pte) else pte_swp_mksoft_dirty(pte)
     return pte
 
 

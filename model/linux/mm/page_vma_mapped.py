@@ -39,7 +39,8 @@ def map_pte(pvmw: struct_page_vma_mapped_walk) -> bool:
         pvmw.pte = pte
         if pte is None:
             return False
-        if pte_none(ptep_get(pte)):
+        ptent = ptep_get(pte)
+        if pte_none(ptent) or not pte_present(ptent):
             return False
         spin_lock(ptl.ptl)
         if pmd_same(pmdval, pmdp_get_lockless(pvmw.pmd)):

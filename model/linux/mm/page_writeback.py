@@ -12,6 +12,7 @@ from linux.page_flags import (
     folio_test_dirty,
     folio_test_set_dirty,
     folio_test_set_writeback,
+    folio_test_swapcache,
     folio_test_writeback,
 )  # fmt: skip
 from linux.pagemap import mapping_stable_writes
@@ -58,7 +59,7 @@ def folio_clear_dirty_for_io(folio: Folio) -> bool:
     Context: folio locked, which keeps faults from dirtying it between the entries and the flag.
     """
     lockdep_assert_held(folio.PG_locked)
-    if folio_mkclean(folio) != 0:
+    if not folio_test_swapcache(folio) and folio_mkclean(folio) != 0:
         folio_mark_dirty(folio)
     return folio_test_clear_dirty(folio)
 

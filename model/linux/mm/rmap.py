@@ -4,7 +4,7 @@
 Lock order, as far as it is here: mmap_lock, folio lock, i_mmap_rwsem, page_table_lock, PTL.
 
 Differs: a walk's callbacks are called by name; its only user here is folio_mkclean.
-Left out: anonymous memory, large folios, statistics, MMU notifiers, memory locking.
+Left out: large folios, statistics, MMU notifiers, memory locking.
 """
 
 from asm.current import get_current
@@ -14,12 +14,17 @@ from asm.pgtable import (
     pte_dirty,
     pte_mkclean,
     pte_present,
+    pte_soft_dirty,
+    pte_swp_mkexclusive,
+    pte_swp_mksoft_dirty,
+    pte_swp_mkuffd_wp,
+    pte_uffd_wp,
     pte_write,
     pte_wrprotect,
     ptep_clear_flush,
     ptep_clear_flush_young,
 )  # fmt: skip
-from asm.pgtable_types import pte_t
+from asm.pgtable_types import pte_p, pte_t
 from asm.tlbflush import (
     arch_tlbbatch_add_pending,
     arch_tlbbatch_flush,
@@ -27,7 +32,7 @@ from asm.tlbflush import (
     flush_tlb_mm,
     flush_tlb_range,
 )  # fmt: skip
-from config import CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH
+from config import CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH, CONFIG_SWAP
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_trylock_read, i_mmap_unlock_read
 from linux.memcontrol import lruvec_stat_mod_folio
 from linux.mm import (
@@ -39,10 +44,22 @@ from linux.mm import (
     folio_needs_cow_for_dma,
     folio_pfn,
     folio_put,
+    folio_ref_count,
+    inc_mm_counter,
+    is_cow_mapping,
 )  # fmt: skip
-from linux.mm_types import MM_FILEPAGES, Folio, mm_struct, vm_area_struct
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
-from linux.page_flags import ClearPageAnonExclusive, PageAnonExclusive, SetPageAnonExclusive, folio_test_anon
+from linux.page_flags import (
+    ClearPageAnonExclusive,
+    PageAnonExclusive,
+    SetPageAnonExclusive,
+    folio_set_swapbacked,
+    folio_test_anon,
+    folio_test_dirty,
+    folio_test_swapbacked,
+    folio_test_swapcache,
+)  # fmt: skip
 from linux.pagemap import folio_trylock, linear_page_index
 from linux.pgtable import (
     get_and_clear_full_ptes,
@@ -55,18 +72,34 @@ from linux.pgtable import (
     set_pmd_at,
     set_pte_at,
 )  # fmt: skip
-from linux.rmap import PVMW_SYNC, TTU_BATCH_FLUSH, page_vma_mapped_walk_done, struct_page_vma_mapped_walk
+from linux.rmap import (
+    PVMW_SYNC,
+    TTU_BATCH_FLUSH,
+    page_vma_mapped_walk_done,
+    struct_page_vma_mapped_walk,
+)  # fmt: skip
+from linux.swapops import swp_entry_to_pte
 from linux.types import Addr, pgoff_t
 from mm.filemap import folio_unlock
-from mm.internal import EFAULT_ADDRESS, vma_address
+from mm.internal import (
+    EFAULT_ADDRESS,
+    anon_vma_lock_read,
+    anon_vma_lock_write,
+    anon_vma_unlock_read,
+    anon_vma_unlock_write,
+    vma_address,
+)  # fmt: skip
 from mm.page_vma_mapped import page_vma_mapped_walk
 from mm.page_writeback import folio_mark_dirty
+from mm.swapfile import folio_dup_swap, folio_put_swap
 from mm.util import folio_mapping
 
 from ptelab.lang import (
+    atomic_andnot,
     atomic_dec_and_test,
     atomic_inc,
     atomic_inc_return,
+    atomic_or,
     atomic_read,
     atomic_set,
     cmpxchg,
@@ -150,9 +183,24 @@ def flush_tlb_batched_pending(mm: mm_struct) -> None:
 def unlink_anon_vmas(vma: vm_area_struct) -> None:
     """Take a VMA out of the rmap of anonymous memory.
 
-    Context: mmap_lock held, for reading or writing.  Left out: all but that.
+    Context: mmap_lock held, for reading or writing.  Left out: all but that where nothing is swapped.
     """
     mmap_assert_locked(vma.vm_mm)
+    if CONFIG_SWAP == 1 and is_cow_mapping(vma.vm_flags):
+        av = anon_vma_lock_write()
+        atomic_andnot(1 << index_of(vma), av.rb_root)
+        anon_vma_unlock_write(av)
+
+
+def anon_vma_fork(vma: vm_area_struct, pvma: vm_area_struct) -> None:
+    """Put a child's VMA into the rmap of anonymous memory, before its entries are copied.
+
+    Context: both mmap_locks held for writing.  Left out: all where nothing is swapped.
+    """
+    if CONFIG_SWAP == 1 and is_cow_mapping(pvma.vm_flags):
+        av = anon_vma_lock_write()
+        atomic_or(1 << index_of(vma), av.rb_root)
+        anon_vma_unlock_write(av)
 
 
 def page_vma_mkclean_one(pvmw: struct_page_vma_mapped_walk) -> u4:
@@ -285,24 +333,27 @@ def folio_move_anon_rmap(folio: Folio, vma: vm_area_struct) -> None:
     lockdep_assert_held(folio.PG_locked)
 
 
-def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr) -> None:
-    """Make a new folio anonymous memory, mapped by one entry and exclusive.
+def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr, exclusive: bool = True) -> None:
+    """Make a new folio anonymous memory, mapped by one entry, and exclusive or not.
 
-    Context: PTL held; nobody else knows the folio.
+    Context: PTL held; nobody else knows the folio, or it is locked.
     """
     folio.FOLIO_MAPPING_ANON = True
     folio.index = linear_page_index(vma, address)
     atomic_set(folio._mapcount, 1)
-    SetPageAnonExclusive(folio)
+    if exclusive:
+        SetPageAnonExclusive(folio)
     __folio_mod_stat(folio, True)
 
 
-def folio_add_anon_rmap_ptes(folio: Folio, vma: vm_area_struct, address: Addr) -> None:
-    """Count one more entry that maps an anonymous folio, which is not exclusive.
+def folio_add_anon_rmap_ptes(folio: Folio, vma: vm_area_struct, address: Addr, exclusive: bool = False) -> None:
+    """Count one more entry that maps an anonymous folio, which is made exclusive if that is said.
 
-    Context: PTL held.  Left out: RMAP_EXCLUSIVE.
+    Context: PTL held.
     """
     __folio_add_rmap(folio, vma)
+    if exclusive:
+        SetPageAnonExclusive(folio)
 
 
 def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:
@@ -414,21 +465,73 @@ def folio_referenced(folio: Folio, is_locked: bool) -> u4:
     return referenced
 
 
+def discard_lazyfree(folio: Folio, vma: vm_area_struct, address: Addr, pte: pte_p, pteval: pte_t) -> bool:
+    """Whether a folio that need not be kept can go, its entry being empty already; if not, the entry is put back.
+
+    The references are counted before the dirty flag is looked at: who has written the folio through a reference sets
+    the flag before dropping that.
+    Context: PTL held, folio locked.  Differs: Linux has it in mm/rmap.c as a part of try_to_unmap_one.
+    """
+    mm = vma.vm_mm
+    ref_count = folio_ref_count(folio)
+    map_count = folio_mapcount(folio)
+    if folio_test_dirty(folio):
+        set_pte_at(mm, address, pte, pteval)
+        folio_set_swapbacked(folio)
+        return False
+    if ref_count != 1 + map_count:
+        set_pte_at(mm, address, pte, pteval)
+        return False
+    dec_mm_counter(mm, MM_ANONPAGES)
+    return True
+
+
+def unmap_anon_pte(
+    folio: Folio, vma: vm_area_struct, address: Addr, pte: pte_p, pteval: pte_t, anon_exclusive: bool
+) -> bool:
+    """Make an entry that was emptied name the folio's slot in swap; if that cannot be, it is put back.
+
+    Context: PTL held, folio locked.  Differs: Linux has it in mm/rmap.c as a part of try_to_unmap_one.
+    """
+    mm = vma.vm_mm
+    assert folio_test_swapbacked(folio) == folio_test_swapcache(folio)
+    if not folio_test_swapbacked(folio):
+        return discard_lazyfree(folio, vma, address, pte, pteval)
+    folio_dup_swap(folio)
+    if anon_exclusive and not folio_try_share_anon_rmap_pte(folio):
+        folio_put_swap(folio)
+        set_pte_at(mm, address, pte, pteval)
+        return False
+    dec_mm_counter(mm, MM_ANONPAGES)
+    inc_mm_counter(mm, MM_SWAPENTS)
+    swp_pte = swp_entry_to_pte(folio.swap)
+    if anon_exclusive:
+        swp_pte = pte_swp_mkexclusive(swp_pte)
+    if pte_soft_dirty(pteval):
+        swp_pte = pte_swp_mksoft_dirty(swp_pte)
+    if pte_uffd_wp(pteval):
+        swp_pte = pte_swp_mkuffd_wp(swp_pte)
+    set_pte_at(mm, address, pte, swp_pte)
+    return True
+
+
 def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2) -> bool:
     """Empty a folio's entry in a VMA, perhaps without the flush; false if that cannot be.
 
-    Left out: locked memory, large folios, hugetlb, device entries, poison, userfaultfd's markers; anonymous memory.
+    Left out: locked memory, large folios, hugetlb, device entries, poison, userfaultfd's markers.
     """
     mm = vma.vm_mm
+    ret = True
     pvmw = new(struct_page_vma_mapped_walk)
     pvmw.pfn = folio_pfn(folio)
     pvmw.vma = vma
     pvmw.address = address
     while page_vma_mapped_walk(pvmw):
         pte = pvmw.pte
-        assert pte is not None and not folio_test_anon(folio)
+        assert pte is not None
         pteval = ptep_get(pte)
         assert pte_present(pteval)
+        anon_exclusive = folio_test_anon(folio) and PageAnonExclusive(folio)
         pteval = get_and_clear_full_ptes(mm, address, pte, False)
         if should_defer_flush(mm, flags):
             set_tlb_ubc_flush_pending(mm, pteval, address, address + 1)
@@ -436,20 +539,45 @@ def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2
             flush_tlb_range(vma, address, address + 1)
         if pte_dirty(pteval):
             folio_mark_dirty(folio)
-        dec_mm_counter(mm, MM_FILEPAGES)
-        folio_remove_rmap_ptes(folio, vma)
-        folio_put(folio)
+        if folio_test_anon(folio):
+            ret = unmap_anon_pte(folio, vma, address, pte, pteval, anon_exclusive)
+        else:
+            dec_mm_counter(mm, MM_FILEPAGES)
+        if ret:
+            folio_remove_rmap_ptes(folio, vma)
+            folio_put(folio)
         page_vma_mapped_walk_done(pvmw)
         break
-    return True
+    return ret
+
+
+def try_to_unmap_anon(folio: Folio, flags: u2) -> None:
+    """Empty all entries that map an anonymous folio, as far as that can be.
+
+    Context: folio locked.  Differs: Linux has it in mm/rmap.c as rmap_walk_anon, which calls try_to_unmap_one.
+    """
+    av = anon_vma_lock_read()
+    tree = av.rb_root
+    for vma in pool(vm_area_struct):
+        if tree & (1 << index_of(vma)) != 0:
+            address = vma_address(vma, folio.index)
+            if address != EFAULT_ADDRESS:
+                if not try_to_unmap_one(folio, vma, address, flags):
+                    break
+                if not folio_mapped(folio):
+                    break
+    anon_vma_unlock_read(av)
 
 
 def try_to_unmap(folio: Folio, flags: u2) -> None:
-    """Empty all entries that map a folio of a file; whoever asks looks at the map count to see whether that was done.
+    """Empty all entries that map a folio; whoever asks looks at the map count to see whether that was done.
 
-    Context: folio locked.  Differs: rmap_walk's loop over the VMAs is in here.  Left out: anonymous folios.
+    Context: folio locked.  Differs: rmap_walk's loop over the VMAs is in here.
     """
     lockdep_assert_held(folio.PG_locked)
+    if folio_test_anon(folio):
+        try_to_unmap_anon(folio, flags)
+        return
     mapping = folio.mapping
     if mapping is None:
         return

@@ -8,6 +8,6 @@ from linux.mm_types import Folio
 def folio_mapping(folio: Folio) -> address_space | None:
     """The page cache that a folio is in; None when it is in none.
 
-    Left out: anonymous folios.
+    Differs: for a folio in the swap cache Linux answers swap_space, which no caller here needs.
     """
     return folio.mapping

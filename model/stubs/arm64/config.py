@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """How the kernel is configured on arm64."""
 
+from ptelab.lang import param
+
 CONFIG_SMP = 1
 CONFIG_MMU_GATHER_MERGE_VMAS = 0
 CONFIG_MMU_GATHER_NO_GATHER = 0
@@ -8,3 +10,4 @@ CONFIG_MEM_SOFT_DIRTY = 0
 CONFIG_HAVE_MOVE_PMD = 1
 CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH = 1
 CONFIG_PT_RECLAIM = 1
+CONFIG_SWAP = param("CONFIG_SWAP", 0)

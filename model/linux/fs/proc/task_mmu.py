@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors fs/proc/task_mmu.c (v7.0).
 
-Left out: all but forgetting what is soft-dirty, by writing 4 to clear_refs; swap and huge entries; notifiers.
+Left out: all but forgetting what is soft-dirty, by writing 4 to clear_refs; huge entries; notifiers.
 """
 
 from asm.page import TASK_SIZE
@@ -11,6 +11,7 @@ from asm.pgtable import (
     pte_clear_soft_dirty,
     pte_none,
     pte_present,
+    pte_swp_clear_soft_dirty,
     pte_write,
     pte_wrprotect,
     ptep_modify_prot_commit,
@@ -22,7 +23,7 @@ from linux.mm import VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_mapping, pte_u
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock
-from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get
+from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
@@ -57,7 +58,9 @@ def clear_soft_dirty(vma: vm_area_struct, addr: Addr, pte: pte_p) -> None:
     ptent = ptep_get(pte)
     if pte_none(ptent):
         return
-    assert pte_present(ptent)
+    if not pte_present(ptent):
+        set_pte_at(vma.vm_mm, addr, pte, pte_swp_clear_soft_dirty(ptent))
+        return
     if pte_is_pinned(vma, addr, ptent):
         return
     old_pte = ptep_modify_prot_start(vma, addr, pte)

@@ -4,9 +4,18 @@
 Context: who asks whether a flush is pending or nested has taken the PTL of an entry whose change it has seen.
 """
 
-from linux.mm_types import mm_struct
+from linux.mm_types import Folio, mm_struct
+from linux.page_flags import folio_test_anon, folio_test_swapbacked
 
 from ptelab.lang import atomic_dec, atomic_inc, atomic_read
+
+
+def folio_is_file_lru(folio: Folio) -> bool:
+    """Whether the folio may be dropped without being swapped out, if it is clean.
+
+    Differs: it is so of every folio of a file, as those of shmem are not swapped out here.
+    """
+    return not folio_test_anon(folio) or not folio_test_swapbacked(folio)
 
 
 def inc_tlb_flush_pending(mm: mm_struct) -> None:

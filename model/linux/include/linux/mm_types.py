@@ -7,7 +7,7 @@ absent everywhere.  Differs: `VM_FAULT_…` and `FAULT_FLAG_…` have values of 
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Annotated, NamedTuple, TypeAlias
 
 from asm.mmu import mm_context_t
 from asm.page import TASK_SIZE
@@ -16,9 +16,12 @@ from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
 from linux.types import Addr, atomic_t, pgoff_t
 
-from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8
+from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8, upto
 
 vm_flags_t: TypeAlias = u8
+
+# A slot of the one swap device, from 1 on; 0 is none.
+swp_entry_t: TypeAlias = Annotated[int, upto("SWAP_SLOTS")]
 
 VM_FAULT_OOM = 1
 VM_FAULT_SIGBUS = 2
@@ -67,8 +70,9 @@ class Folio:
     """A page of memory (struct folio).
 
     Differs: _mapcount counts from 0, not from −1.  Differs: PG_locked is a lock of the dialect, so that what asserts it
-    also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Left out: LRU,
-    statistics other than those of memory cgroups, PG_referenced.
+    also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Differs: an anonymous
+    folio has PG_lazyfree when it has no PG_swapbacked.  Left out: LRU, statistics other than those of memory cgroups,
+    PG_referenced.
     """
 
     _refcount: atomic_t
@@ -80,6 +84,9 @@ class Folio:
     PG_anon_exclusive: bool
     FOLIO_MAPPING_ANON: bool
     FOLIO_MAPPING_KSM: bool
+    PG_swapcache: bool
+    PG_lazyfree: bool
+    swap: swp_entry_t
     mapping: address_space | None
     index: pgoff_t
     memcg_data: mem_cgroup | None

@@ -4,6 +4,7 @@
 Left out: folio_test_locked, because the flag is a lock; what asks it asserts that the lock is held.
 """
 
+from config import CONFIG_SWAP
 from linux.mm_types import Folio
 
 from ptelab.lang import clear_bit, set_bit, test_and_clear_bit, test_and_set_bit, test_bit
@@ -83,4 +84,52 @@ def __folio_mark_uptodate(folio: Folio) -> None:
 
     Context: nobody else knows the page yet.
     """
+    set_bit(folio.PG_uptodate)
+
+
+def folio_set_dirty(folio: Folio) -> None:
+    """Say that the folio has to be written."""
+    set_bit(folio.PG_dirty)
+
+
+def folio_clear_dirty(folio: Folio) -> None:
+    """Say that the folio need not be written."""
+    clear_bit(folio.PG_dirty)
+
+
+def folio_test_swapbacked(folio: Folio) -> bool:
+    """Whether an anonymous folio has to be kept, in memory or in swap.
+
+    Differs: asked of anonymous folios only.
+    """
+    return not test_bit(folio.PG_lazyfree)
+
+
+def folio_set_swapbacked(folio: Folio) -> None:
+    """Say that an anonymous folio has to be kept."""
+    clear_bit(folio.PG_lazyfree)
+
+
+def folio_clear_swapbacked(folio: Folio) -> None:
+    """Say that an anonymous folio need not be kept until it is written again."""
+    set_bit(folio.PG_lazyfree)
+
+
+def folio_test_swapcache(folio: Folio) -> bool:
+    """Whether the folio has a slot in swap, in whose entry of the swap cache it is."""
+    return CONFIG_SWAP == 1 and folio_test_swapbacked(folio) and test_bit(folio.PG_swapcache)
+
+
+def folio_set_swapcache(folio: Folio) -> None:
+    """Say that the folio is in the swap cache."""
+    set_bit(folio.PG_swapcache)
+
+
+def folio_clear_swapcache(folio: Folio) -> None:
+    """Say that the folio is in the swap cache no more."""
+    clear_bit(folio.PG_swapcache)
+
+
+def folio_mark_uptodate(folio: Folio) -> None:
+    """Say that the folio's data have been read in."""
     set_bit(folio.PG_uptodate)

@@ -157,3 +157,8 @@ def pmd_protnone(pmd: pmd_t) -> bool:
     Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
     """
     return pmd_leaf(pmd) and pmd_mkinvalid(pmd) == pmd
+
+
+def clear_not_present_full_ptes(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> None:
+    """Empty an entry that is not present."""
+    set_pte(ptep, pte_t())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors include/linux/rmap.h (v7.0).
 
-Left out: everything about anonymous memory and large folios; rmap_walk_control, see `mm.rmap`.
+Left out: large folios; rmap_walk_control, see `mm.rmap`.
 """
 
 from asm.pgtable_types import pmd_p, pte_p

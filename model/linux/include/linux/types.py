@@ -11,6 +11,7 @@ from typing import Annotated, TypeAlias
 from ptelab.lang import param, u4, u6, upto
 
 FILE_PAGES = param("FILE_PAGES", 2)
+SWAP_SLOTS = param("SWAP_SLOTS", 1)
 NR_CPUS = param("NR_CPUS", 2)
 
 Addr: TypeAlias = Annotated[int, upto("NR_PAGES")]

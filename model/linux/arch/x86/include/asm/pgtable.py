@@ -9,7 +9,7 @@ from arch.x86.mm.pgprot import vm_get_page_prot  # noqa: F401
 from arch.x86.mm.pgtable import ptep_clear_flush_young, ptep_set_access_flags  # noqa: F401
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
-from linux.mm_types import mm_struct, vm_area_struct
+from linux.mm_types import mm_struct, swp_entry_t, vm_area_struct
 from linux.types import Addr, Pfn
 from mm.pgtable_generic import pmdp_invalidate, ptep_clear_flush  # noqa: F401
 
@@ -273,3 +273,74 @@ def pmdp_establish(vma: vm_area_struct, address: Addr, pmdp: pmd_p, pmd: pmd_t) 
 def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     """Empty an upper entry of a huge page and return what it was, as one step."""
     return xchg(pmdp.pmd, pmd_t())
+
+
+def __swp_entry_to_pte(x: swp_entry_t) -> pte_t:
+    """The entry of a page that is in swap: not for the hardware, and not empty.
+
+    Differs: the slot takes the place of the frame, and D that of the bit for an exclusive page.
+    Differs: Linux has it in arch/x86/include/asm/pgtable_64.h.
+    """
+    return pte_t(pfn=x)
+
+
+def __pte_to_swp_entry(pte: pte_t) -> swp_entry_t:
+    """Which slot the page of an entry that is not present is in.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable_64.h.
+    """
+    return pte.pfn
+
+
+def pte_swp_mkexclusive(pte: pte_t) -> pte_t:
+    """Remember that the page was its owner's alone."""
+    return pte._replace(dirty=True)
+
+
+def pte_swp_exclusive(pte: pte_t) -> bool:
+    """Whether the page was its owner's alone when it was swapped out, and is so still."""
+    return pte.dirty
+
+
+def pte_swp_clear_exclusive(pte: pte_t) -> pte_t:
+    """Remember that the page may have several owners."""
+    return pte._replace(dirty=False)
+
+
+def pte_swp_soft_dirty(pte: pte_t) -> bool:
+    """Whether a store was noted for user space."""
+    return pte.soft_dirty
+
+
+def pte_swp_mksoft_dirty(pte: pte_t) -> pte_t:
+    """Note a store for user space."""
+    return pte._replace(soft_dirty=True)
+
+
+def pte_swp_clear_soft_dirty(pte: pte_t) -> pte_t:
+    """Forget stores noted for user space."""
+    return pte._replace(soft_dirty=False)
+
+
+def pte_swp_uffd_wp(pte: pte_t) -> bool:
+    """Whether user space wants to know of the next store."""
+    return pte.uffd_wp
+
+
+def pte_swp_mkuffd_wp(pte: pte_t) -> pte_t:
+    """Let user space know of the next store."""
+    return pte._replace(uffd_wp=True)
+
+
+def pte_swp_clear_uffd_wp(pte: pte_t) -> pte_t:
+    """Do not let user space know of stores."""
+    return pte._replace(uffd_wp=False)
+
+
+def clear_young_dirty_ptes(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> None:
+    """Make an entry old and clean; it is empty meanwhile, so that no A or D bit is lost.
+
+    Context: PTL held.  Differs: Linux has it in include/linux/pgtable.h, where flags say which of both to do.
+    """
+    pte = ptep_get_and_clear(vma.vm_mm, addr, ptep)
+    set_pte(ptep, pte_mkclean(pte_mkold(pte)))
