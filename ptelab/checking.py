@@ -67,6 +67,8 @@ def skipped(test: Test, arch: str) -> str:
     cpus_max = PROFILES[arch].cpus_max
     if cpus_max is not None and len({c.cpu for c in test.columns}) > cpus_max:
         return f"{arch} has {cpus_max} CPU(s)"
+    if cpus_max != 1 and len({c.cpu for c in test.columns}) < len(test.columns):
+        return f"{arch} has no scheduler"
     if base(arch) not in (base(a) for a in test.arches):
         return f"the test is not about {arch}"
     return no_model(arch)
