@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from ptelab import search
 from ptelab.exploration import Exploration
 from ptelab.litmus.build import Built, build
-from ptelab.litmus.judge import Verdict, judge
+from ptelab.litmus.judge import Verdict, judge, named_flags
 from ptelab.litmus.observe import Observation
 from ptelab.litmus.profiles import PROFILES, base, modelled
 from ptelab.litmus.resolve import Test, known
@@ -48,6 +48,7 @@ class Options:
     memory_bytes: int = 2 << 30
     time_s: float | None = None
     progress: Callable[[Progress], None] | None = field(default=None, compare=False)
+    stop_at_flag: bool = False  # at one that the test's condition does not name; the native engine does
     coverage: bool = False  # note which lines of the model are executed; the native engine does
 
 
@@ -67,8 +68,6 @@ def skipped(test: Test, arch: str) -> str:
     cpus_max = PROFILES[arch].cpus_max
     if cpus_max is not None and len({c.cpu for c in test.columns}) > cpus_max:
         return f"{arch} has {cpus_max} CPU(s)"
-    if cpus_max != 1 and len({c.cpu for c in test.columns}) < len(test.columns):
-        return f"{arch} has no scheduler"
     if base(arch) not in (base(a) for a in test.arches):
         return f"the test is not about {arch}"
     return no_model(arch)
@@ -81,11 +80,11 @@ def prepare(test: Test, options: Options) -> Built:
 
 def explore(built: Built, options: Options) -> Exploration:
     """Explore a test's scenario with the engine that the options name."""
-    return explore_scenario(built.scenario, options)
+    return explore_scenario(built.scenario, options, named_flags(built.test) if options.stop_at_flag else None)
 
 
-def explore_scenario(scenario: Scenario, options: Options) -> Exploration:
-    """Explore any scenario."""
+def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] | None = None) -> Exploration:
+    """Explore any scenario; given the flags that may be raised, only up to one that may not."""
     machine = Machine(scenario)
     report = options.progress
     if options.engine == "machine":
@@ -99,6 +98,7 @@ def explore_scenario(scenario: Scenario, options: Options) -> Exploration:
 
     engine = Engine(machine, options.threads, options.memory_bytes)
     engine.coverage = options.coverage
+    engine.may_raise = may_raise
     return engine.run(
         options.time_s,
         report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),

@@ -384,14 +384,21 @@ def list_() -> int:
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 @click.option("--files", multiple=True, metavar="PART", help="Only files of the model with this in their path.")
 @click.option("--operators", multiple=True, metavar="NAME", help="Only mutants by these operators.")
-@click.option("--arch", default="x86_64,arm64,s390", show_default=True, metavar="A", help="Profiles to test on.")
+@click.option(
+    "--arch", default="x86_64,arm64,s390", show_default=True, metavar="A", help="Profiles to test on, in turn."
+)
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model.")
-@click.option("--state", type=click.Path(path_type=Path), metavar="FILE", help="Keep what was judged, and go on there.")
+@click.option("--state", type=click.Path(path_type=Path), metavar="FILE", help="Keep what was found, and go on there.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Mutants judged at a time.")
+@click.option("--most", type=click.IntRange(1), metavar="N", help="Try N tests for each mutant and profile at most.")
 @click.option("--time", "time_s", type=click.FloatRange(1), default=300, show_default=True, help="Seconds per mutant.")
 @click.option("--list", "only_list", is_flag=True, help="List the mutants and try none.")
+@click.option(
+    "--table", type=click.Path(path_type=Path), metavar="FILE", help="Write what --state knows as a table; try none."
+)
 def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str, ...], arch: str, model: Path | None,
-           state: Path | None, jobs: int, time_s: float, only_list: bool) -> int:  # fmt: skip
+           state: Path | None, jobs: int, most: int | None, time_s: float, only_list: bool,
+           table: Path | None) -> int:  # fmt: skip
     """Which flush, lock or check is needed, and which test says so: try small changes of the model.
 
     Each operator copies a pattern of real bugs.  A mutant is killed when a litmus test that executes it has another
@@ -399,6 +406,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
     """
     from ptelab.mutation import campaign
     from ptelab.mutation.operators import OPERATORS
+    from ptelab.mutation.table import rows
 
     for name in operators:
         if name not in OPERATORS:
@@ -410,30 +418,37 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
         for mutant in work:
             click.echo(f"{mutant.id}: {mutant.what}")
         return OK
-    if state is not None:
-        _check_writable(state)
+    for output in (state, table):
+        if output is not None:
+            _check_writable(output)
     known = campaign.read_state(state)
+    reasons = campaign.explanations(bundled.directory("patches").parent / "docs" / "survivors.toml")
+    judged = {m.id: known[m.id] for m in work if m.id in known and known[m.id].change == campaign.change(m)}
+    if table is not None:
+        table.write_text("\n".join(rows(work, judged, reasons)) + "\n", encoding="utf-8")
+        return OK
     options = Options(model=model, memory_bytes=memory_default() // jobs, time_s=60)
     tests = [_read(path) for path in bundled.litmus_files(list(paths))]
-    runs, left_out = campaign.measure(tests, _profile_list(arch), options)
+    runs, left_out = campaign.measure(tests, _profile_list(arch), options, state)
     for name in left_out:
         click.echo(f"not used, since the model as it is does not pass: {name}")
-    judged = [known[m.id] for m in work if m.id in known]
-    todo = [m for m in work if m.id not in known]
+    todo = [m for m in work if m.id not in judged or not judged[m.id].final]
+    done = len(work) - len(todo)
 
     def report(found: campaign.Judged) -> None:
-        judged.append(found)
+        nonlocal done
+        done += 1
+        judged[found.id] = found
         if state is not None:
             campaign.write_state(state, found)
         by = f" by {found.by}: {found.how}" if found.by else f": {found.how}" if found.how else ""
-        click.echo(f"[{len(judged)}/{len(work)}] {found.id}: {found.what}: {found.verdict}{by}")
+        click.echo(f"[{done}/{len(work)}] {found.id}: {found.what}: {found.verdict}{by}")
 
-    campaign.run(todo, runs, options, jobs, time_s, report)
-    reasons = campaign.explanations(bundled.directory("patches").parent / "docs" / "survivors.toml")
-    click.echo("\n".join(campaign.summary(judged, reasons)))
-    if any(j.verdict == campaign.LIMIT for j in judged):
+    campaign.run(todo, runs, campaign.Plan(options, mutant_s=time_s, most=most), jobs, known, report)
+    click.echo("\n".join(campaign.summary([judged[m.id] for m in work], reasons)))
+    if any(j.verdict == campaign.LIMIT for j in judged.values()):
         return LIMIT
-    return FAILED if any(j.verdict == campaign.SURVIVED and j.id not in reasons for j in judged) else OK
+    return FAILED if any(j.verdict == campaign.SURVIVED and j.id not in reasons for j in judged.values()) else OK
 
 
 # ------------------------------------------------------------------------------------------------ diff

@@ -22,7 +22,7 @@ class Exploration:
     transitions: int = 0  # from explored states, those that end in a flag included
     depth: int = 0  # choices on the longest of the shortest ways to a state
     complete: bool = True
-    stopped: str = ""  # why it is incomplete: "memory", "time", "interrupt"
+    stopped: str = ""  # why it is incomplete: "memory", "time", "interrupt", "flag"
     outcomes: dict[Outcome, list[Choice]] = field(default_factory=dict)  # with a shortest run to each
     flags: dict[str, list[Choice]] = field(default_factory=dict)  # with a shortest run that raises it
     reached: set[str] = field(default_factory=set)

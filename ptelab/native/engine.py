@@ -97,6 +97,7 @@ class Engine:
         self.found = Exploration(threads=threads)
         self._outcome_error = False
         self.coverage = False  # whether to note which lines were executed
+        self.may_raise: set[str] | None = None  # stop at the first flag that is none of these
 
     def run(self, time_s: float | None = None, progress: Callable[[Progress], None] | None = None) -> Exploration:
         """Explore; what was found so far when a limit is met or the user interrupts."""
@@ -316,6 +317,9 @@ class Engine:
                 if time_s is not None and time.monotonic() - started > time_s:
                     self.found.complete, self.found.stopped = False, "time"
                     return
+                if self.may_raise is not None and self._raised() - self.may_raise:
+                    self.found.complete, self.found.stopped = False, "flag"
+                    return
                 if _GROW in results:
                     if not self._grow():
                         self.found.complete, self.found.stopped = False, "memory"
@@ -326,6 +330,10 @@ class Engine:
             low, high = high, min(self.control[_END], self.capacity)
             depth += low < high
             self.found.depth = depth
+
+    def _raised(self) -> set[str]:
+        tables = self._buffers[self._per_worker - 1 :: self._per_worker]
+        return {name for number, name in enumerate(self.codegen.flags) for raised in tables if raised[2 * number]}
 
     def _work_once(self, queue: int) -> list[int]:
         control = self.control.address
