@@ -236,6 +236,20 @@ def setup_huge(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young:
     slot.pmd = pte_pmd(entry)
 
 
+def setup_anon_huge(
+    vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool, young: bool, exclusive: bool
+) -> None:
+    """Let an upper entry map a huge page of anonymous memory, with a table kept for its split."""
+    setup_anon_pte(vma, addr, folio, write, dirty, young, exclusive)
+    assert PTRS_PER_PTE == 1 and vma.vm_mm.pmd_huge_pte is None
+    slot = at(pmd_p, index_of(vma.vm_mm.pgd) + addr)
+    table = pmd_pfn(slot.pmd)
+    entry = at(pte_p, table).pte
+    at(pte_p, table).pte = pte_t()
+    vma.vm_mm.pmd_huge_pte = at(ptdesc, table)
+    slot.pmd = pte_pmd(entry)
+
+
 def setup_tlb(cpu: CpuNr, vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool) -> None:
     """Let a CPU's TLB hold a translation."""
     vma.vm_mm.cpu_bitmap = vma.vm_mm.cpu_bitmap | (1 << cpu)

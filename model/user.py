@@ -21,6 +21,7 @@ from linux.types import FILE_PAGES, Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
+from mm.khugepaged import khugepaged_scan_mm_slot
 from mm.ksm import ksm_do_scan
 from mm.madvise import sys_madvise
 from mm.mapping_dirty_helpers import wp_shared_mapping_range
@@ -287,6 +288,12 @@ def driver_free(mapping: address_space) -> None:
 def write_protect(mapping: address_space, first_index: pgoff_t, nr: pgoff_t) -> u4:
     """A driver lets the next store to each page of a range fault: how many entries lost the right to store."""
     return wp_shared_mapping_range(mapping, first_index, nr)
+
+
+def khugepaged(mm: mm_struct, page: u4) -> None:
+    """khugepaged comes by the page table of a page of a process, and makes a huge page of it if it can."""
+    choose(1)
+    khugepaged_scan_mm_slot(mm, page)
 
 
 def numa_scan(addr: Addr, len: Addr) -> None:

@@ -39,9 +39,13 @@ class Frame:
 
 @struct
 class Table:
-    """A page-table page.  `retired`: freed, or waiting for a grace period; no hardware may read it any more."""
+    """A page-table page.  `retired`: freed, or waiting for a grace period; no hardware may read it any more.
+
+    `reused`: freed without a grace period, so that no kernel code may read it either.
+    """
 
     retired: Ghost[bool]
+    reused: Ghost[bool]
 
 
 @struct

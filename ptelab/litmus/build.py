@@ -142,7 +142,7 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     shared = [s.name for s in compiled.module.structs.values() if s.kind in ("shared", "ghost")]
     strangers = {f"nr_{name}": 1 for name in shared if f"nr_{name}" not in pools}
     for name, value in test.bounds.items():
-        if name == "SPARE_PAGES":
+        if name in ("SPARE_PAGES", "SPARE_TABLES"):
             continue
         params[name] = _bound(test, name, value, strangers | params, (derived | set(pools)) - {"VALUE_MAX"})
     if "GATHER_BATCHES" in params:
@@ -197,6 +197,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
     tables += calls.count("madvise") if whole else 0
     # A driver's fault allocates one while the one that was brought waits.
     tables += len(users) if any(f.device for f in test.files.values()) else 0
+    tables += test.bounds.get("SPARE_TABLES", 0)
     sizes = {
         "mm_struct": mms,
         "mm_context_t": mms,

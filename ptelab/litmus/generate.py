@@ -179,7 +179,8 @@ class _Setup:
             elif bits.page:
                 folio = self.element("Folio", test.file_pages + test.pages[bits.page].number)
                 exclusive = test.is_exclusive(bits)
-                self.call("setup_anon_pte", _vma(vma, self.used), vma.start + page, folio, *entry, exclusive)
+                kind = "setup_anon_huge" if bits.huge else "setup_anon_pte"
+                self.call(kind, _vma(vma, self.used), vma.start + page, folio, *entry, exclusive)
                 if bits.ksm:
                     self.call("setup_ksm", folio)
             else:

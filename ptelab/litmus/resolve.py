@@ -509,8 +509,10 @@ class _Init:
         ksm = bool(bits.get("ksm", 0))
         if ksm and (not anonymous or bits["write"] or exclusive is not False):
             raise test.error(record[0].pos, "KSM merges anonymous pages that are not written", "write:0,exclusive:0")
-        if huge and (anonymous or test.bounds.get("PTRS_PER_PTE") != 1):
-            raise test.error(record[0].pos, "only a file's page can be huge, with Bounds=PTRS_PER_PTE:1")
+        if huge and test.bounds.get("PTRS_PER_PTE") != 1:
+            raise test.error(record[0].pos, "a huge page from the start needs Bounds=PTRS_PER_PTE:1")
+        if huge and anonymous and not test.bounds.get("TRANSPARENT_HUGEPAGE"):
+            raise test.error(record[0].pos, "a huge page of anonymous memory needs Bounds=TRANSPARENT_HUGEPAGE:1")
         return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive, huge, ksm)
 
     # An entry of a page that is in swap: of its bits only `exclusive` may be given.

@@ -113,9 +113,10 @@ class Cpu:
 
 @struct
 class Core:
-    """What the interconnect knows of a CPU: TTBR0, which stands for the ASID too."""
+    """What others know of a CPU: TTBR0, which stands for the ASID too, and whether it takes interrupts (inverted)."""
 
     ttbr0: pmd_p | None
+    irqs_off: bool
 
 
 Scope: TypeAlias = Annotated[int, upto(63)]
@@ -222,7 +223,7 @@ def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
             return page_fault(addr, FSC_PERM | WNR)
         set_leaf(addr, upper, pte._replace(rdonly=False))
         return 0
-    fill(addr, pte, False)
+    fill(addr, pte._replace(pfn=pte.pfn + addr % PTRS_PER_PTE), False)
     return 0
 
 
@@ -359,7 +360,7 @@ def speculation() -> None:
             if not upper.leaf:
                 this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
             elif upper.entry.valid and upper.entry.af:
-                fill(addr, upper.entry, True)
+                fill(addr, upper.entry._replace(pfn=upper.entry.pfn + addr % PTRS_PER_PTE), True)
             elif upper.entry.valid and hafdbs() >= 1:
                 set_leaf(addr, upper, upper.entry._replace(af=True))
         else:

@@ -113,9 +113,10 @@ class Cpu:
 
 @struct
 class Core:
-    """What other CPUs may ask about a CPU: the ASCE whose translations it can hold, whether attached or not."""
+    """What others know of a CPU: the ASCE whose translations it can hold, attached or not; if interrupts are masked."""
 
     asce: pmd_p | None
+    irqs_off: bool
 
 
 Scope: TypeAlias = Annotated[int, upto(255)]
@@ -196,11 +197,12 @@ def walk(addr: Addr, write: bool) -> u3:
 def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
     """End a translation at a segment-table entry that maps a large page: an exception, or 0 to try the access again."""
     store_bit: u3 = TEID_STORE if write else 0
-    if not upper.entry.valid:
+    pte = upper.entry
+    if not pte.valid:
         return page_fault(addr, PIC_DAT | store_bit)
-    if write and upper.entry.protect:
+    if write and pte.protect:
         return page_fault(addr, PIC_PROTECTION | TEID_STORE)
-    fill(addr, upper.entry, False)
+    fill(addr, pte._replace(pfn=pte.pfn + addr % PTRS_PER_PTE), False)
     return 0
 
 
@@ -291,15 +293,19 @@ def rdp(addr: Addr, slot: pte_p, asce: pmd_p, local: bool) -> None:
 
 
 def idte_segment(addr: Addr, slot: pmd_p, asce: pmd_p, local: bool) -> None:
-    """IDTE: set the invalid bit of the entry of a large page, then purge what came of it, here or everywhere."""
+    """IDTE: set the invalid bit of a segment-table entry, then purge what came of it, here or everywhere."""
     done = False
     while not done:
         old = slot.pmd
-        done = try_cmpxchg(slot.pmd, old, old._replace(entry=old.entry._replace(valid=False)))
+        done = try_cmpxchg(slot.pmd, old, old._replace(valid=False, entry=old.entry._replace(valid=False)))
+    index: Addr = addr // PTRS_PER_PTE
+    scope: Scope = ((1 << PTRS_PER_PTE) - 1) << (index * PTRS_PER_PTE)
+    if not old.leaf:
+        scope |= 1 << (NR_PAGES + index)
     if not local:
-        purge_everywhere(asce, 1 << addr)
+        purge_everywhere(asce, scope)
     elif at(Core, cpu_id()).asce == asce:
-        purge(1 << addr)
+        purge(scope)
 
 
 def idte(asce: pmd_p) -> None:
@@ -351,7 +357,7 @@ def speculation() -> None:
             if not upper.leaf:
                 this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
             elif upper.entry.valid:
-                fill(addr, upper.entry, True)
+                fill(addr, upper.entry._replace(pfn=upper.entry.pfn + addr % PTRS_PER_PTE), True)
         else:
             pte = read_entry(upper, addr)
             if pte.valid:

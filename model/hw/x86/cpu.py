@@ -16,9 +16,9 @@ Differs: two levels, the top table and the PTE tables; the levels between add st
 Differs: D is set where the bits for software are still what the walk saw, else the walk is done again.
 Differs: a fill replaces what the TLB holds for the address, and an entry goes when an access finds it evicted; that is
 every eviction at any time, because an entry that is not used has no effect.
-Differs: a huge page is one page, as large as a PTE table of one entry.
-Left out: PCIDs, global pages,
-memory types, protection keys, the A bit of upper entries, setting D while W is already clear (old CPUs).
+Differs: a huge page has as many pages as a PTE table has entries, which may be one.
+Left out: PCIDs, global pages, memory types, protection keys, the A bit of upper entries, setting D while W is already
+clear (old CPUs).
 """
 
 from typing import NamedTuple
@@ -73,10 +73,12 @@ class pmd_p:
 class tlb_entry(NamedTuple):
     """A cached translation with the rights and the D bit that the entry had.
 
-    The bits for software are here for set_dirty only, which compares the entry as a whole.
+    The bits for software are here for set_dirty only, which compares the entry as a whole.  `large`: a part of a huge
+    page that has more than one.
     """
 
     valid: bool = False
+    large: bool = False
     rw: bool = False
     dirty: bool = False
     soft_dirty: bool = False
@@ -177,7 +179,7 @@ def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
     elif write and not pte.dirty:
         set_leaf(addr, upper, pte._replace(dirty=True))
     else:
-        fill(addr, pte, False)
+        fill_large(addr, pte, False)
     return 0
 
 
@@ -239,18 +241,28 @@ def fill(addr: Addr, pte: pte_t, speculative: bool) -> None:
     )
 
 
+def fill_large(addr: Addr, pte: pte_t, speculative: bool) -> None:
+    """Cache the part that an address has of a huge page; how many parts are cached at a time is the CPU's affair."""
+    fill(addr, pte._replace(pfn=pte.pfn + addr % PTRS_PER_PTE), speculative)
+    if PTRS_PER_PTE > 1:
+        this_cpu(Cpu).tlb[addr] = this_cpu(Cpu).tlb[addr]._replace(large=True)
+
+
 def forget(addr: Addr) -> None:
     """Drop the TLB entry for an address."""
     this_cpu(Cpu).tlb[addr] = tlb_entry()
 
 
 def invlpg(addr: u8) -> None:
-    """Drop the TLB entry for an address, and every entry of the paging-structure cache.
+    """Drop the TLB entry for an address, all of a huge page, and every entry of the paging-structure cache.
 
     An address beyond those that there are has no TLB entry.
     """
     if addr < NR_PAGES:
         forget(addr)
+    for other in range(NR_PAGES):
+        if this_cpu(Cpu).tlb[other].large and other // PTRS_PER_PTE == addr // PTRS_PER_PTE:
+            forget(other)
     for index in range(PTRS_PER_PMD):
         this_cpu(Cpu).psc[index] = pmd_t()
 
@@ -276,7 +288,7 @@ def speculation() -> None:
             if not upper.leaf:
                 this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
             elif upper.entry.present and upper.entry.accessed:
-                fill(addr, upper.entry, True)
+                fill_large(addr, upper.entry, True)
         else:
             pte = read_entry(upper, addr)
             if pte.present and pte.accessed:

@@ -1,12 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/gup.c (v7.0).
 
-One page at a time.  Left out: huge pages, FOLL_FORCE, retries, long-term pins of pages of files.
+One page at a time.  Left out: FOLL_FORCE, retries, long-term pins of pages of files.
 """
 
 from asm.current import get_current
-from asm.pgtable import pmd_none, pmd_same, pte_access_permitted, pte_pfn, pte_present, pte_same, pte_write
+from asm.pgtable import (
+    pmd_leaf,
+    pmd_none,
+    pmd_pte,
+    pmd_same,
+    pte_access_permitted,
+    pte_pfn,
+    pte_present,
+    pte_same,
+    pte_write,
+)
 from asm.pgtable_types import pmd_p, pmd_t
+from linux.huge_mm import HPAGE_PMD_NR
 from linux.irqflags import local_irq_restore, local_irq_save
 from linux.mm import (
     FOLL_GET,
@@ -19,6 +30,7 @@ from linux.mm import (
     folio_ref_add,
     folio_try_get,
     gup_must_unshare,
+    pmd_lock,
     pte_unmap_unlock,
     vma_lookup,
 )  # fmt: skip
@@ -31,12 +43,15 @@ from linux.mm_types import (
     vm_area_struct,
 )  # fmt: skip
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
+from linux.page_flags import folio_page
 from linux.pgtable import (
     __pte_map,
     is_zero_pfn,
     my_zero_pfn,
+    pmd_access_permitted,
     pmd_off,
-    pmd_trans_huge,
+    pmd_protnone,
+    pmd_write,
     pmdp_get,
     pmdp_get_lockless,
     ptep_get,
@@ -47,7 +62,7 @@ from linux.types import Addr
 from mm.memory import handle_mm_fault, vm_normal_page
 from mm.pgtable_generic import pte_offset_map_lock
 
-from ptelab.lang import at, atomic_sub, u4, u8
+from ptelab.lang import at, atomic_sub, spin_unlock, u4, u8
 
 
 def gup_put_folio(folio: Folio, flags: u4) -> None:
@@ -132,6 +147,45 @@ def follow_page_pte(vma: vm_area_struct, address: Addr, pmd: pmd_p, flags: u4) -
     return page, False
 
 
+def follow_huge_pmd(vma: vm_area_struct, addr: Addr, pmd: pmd_p, flags: u4) -> tuple[Folio | None, bool]:
+    """Grab the page that an address has of a huge page, if the entry allows it; and whether it must be unshared before.
+
+    Context: pmd lock held.
+    """
+    pmdval = pmdp_get(pmd)
+    page = at(Folio, pte_pfn(pmd_pte(pmdval)))
+    if flags & FOLL_WRITE != 0 and not pmd_write(pmdval):
+        return None, False
+    if pmd_protnone(pmdval):
+        return None, False
+    if not pmd_write(pmdval) and gup_must_unshare(flags, page):
+        return None, True
+    try_grab_folio(page, flags)
+    return folio_page(page, addr % HPAGE_PMD_NR), False
+
+
+def follow_pmd_mask(vma: vm_area_struct, address: Addr, flags: u4) -> tuple[Folio | None, bool]:
+    """Grab the page at an address, huge or not; and whether it must be unshared before."""
+    pmd = pmd_off(vma.vm_mm, address)
+    pmdval = pmdp_get_lockless(pmd)
+    if pmd_none(pmdval):
+        return None, False
+    if not pmd_leaf(pmdval):
+        return follow_page_pte(vma, address, pmd, flags)
+    if pmd_protnone(pmdval):
+        return None, False
+    ptl = pmd_lock(vma.vm_mm, pmd)
+    pmdval = pmdp_get(pmd)
+    if not pmd_leaf(pmdval):
+        spin_unlock(ptl.page_table_lock)
+        if pmd_none(pmdval):
+            return None, False
+        return follow_page_pte(vma, address, pmd, flags)
+    page, unshare = follow_huge_pmd(vma, address, pmd, flags)
+    spin_unlock(ptl.page_table_lock)
+    return page, unshare
+
+
 def faultin_page(vma: vm_area_struct, address: Addr, flags: u4, unshare: bool) -> bool:
     """Fault a page in, or make it exclusive; false when that cannot be.
 
@@ -159,11 +213,7 @@ def __get_user_pages(mm: mm_struct, start: Addr, gup_flags: u4) -> Folio | None:
         vma = vma_lookup(mm, start)
         if vma is None or not check_vma_flags(vma, gup_flags):
             return None
-        pmd = pmd_off(mm, start)
-        page: Folio | None = None
-        unshare = False
-        if not pmd_none(pmdp_get(pmd)):
-            page, unshare = follow_page_pte(vma, start, pmd, gup_flags)
+        page, unshare = follow_pmd_mask(vma, start, gup_flags)
         if page is not None:
             return page
         if not faultin_page(vma, start, gup_flags, unshare):
@@ -194,12 +244,36 @@ def gup_fast_pte_range(pmd: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio 
     return folio
 
 
+def gup_fast_pmd_leaf(orig: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio | None:
+    """Grab the page that an address has of a huge page without a lock; None if there is any doubt.
+
+    Context: interrupts disabled.
+    """
+    if not pmd_access_permitted(orig, flags & FOLL_WRITE != 0):
+        return None
+    page = folio_page(at(Folio, pte_pfn(pmd_pte(orig))), addr % HPAGE_PMD_NR)
+    folio = try_grab_folio_fast(page, flags)
+    if folio is None:
+        return None
+    if not pmd_same(orig, pmdp_get(pmdp)):
+        gup_put_folio(folio, flags)
+        return None
+    if not pmd_write(orig) and gup_must_unshare(flags, folio):
+        gup_put_folio(folio, flags)
+        return None
+    return page
+
+
 def gup_fast_pmd_range(mm: mm_struct, addr: Addr, flags: u4) -> Folio | None:
-    """Find the PTE table of an address without a lock."""
+    """Find the PTE table of an address without a lock, or its huge page."""
     pmdp = pmd_off(mm, addr)
     pmd = pmdp_get_lockless(pmdp)
-    if pmd_none(pmd) or pmd_trans_huge(pmd):
+    if pmd_none(pmd):
         return None
+    if pmd_leaf(pmd):
+        if pmd_protnone(pmd):
+            return None
+        return gup_fast_pmd_leaf(pmd, pmdp, addr, flags)
     return gup_fast_pte_range(pmd, pmdp, addr, flags)
 
 

@@ -1,33 +1,250 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/huge_memory.c (v7.0).
 
-Left out: anonymous memory, faults that map huge pages, collapsing, protection, so all but NUMA hints and what unmaps
-the huge page of a file; page tables that are kept for later.
+Left out: faults that map huge pages of files, the huge zero page; changes of protection but for NUMA hints; fork and
+mremap; migration entries, and so the splitting of folios.
 """
 
-from asm.page import PMD_SIZE
-from asm.pgtable import pfn_pte, pmd_mkinvalid, pmd_pte, pmd_same, pmdp_invalidate, pte_mkdirty, pte_pfn, pte_pmd
-from asm.pgtable_types import pmd_p, pmd_t
+from asm.page import PAGE_SIZE, PMD_SIZE
+from asm.pgalloc import pmd_populate, pte_alloc_one, pte_free
+from asm.pgtable import (
+    pfn_pte,
+    pmd_mkinvalid,
+    pmd_none,
+    pmd_pte,
+    pmd_same,
+    pmdp_invalidate,
+    pmdp_set_access_flags,
+    pte_mkdirty,
+    pte_mkold,
+    pte_mkwrite,
+    pte_pfn,
+    pte_pmd,
+)
+from asm.pgtable_types import pmd_p, pmd_t, pte_p
 from asm.tlb import __tlb_remove_folio_pages, mmu_gather, tlb_flush_pmd_range, tlb_remove_pmd_tlb_entry
-from linux.mm import dec_mm_counter, folio_put, pmd_lock, vm_fault
-from linux.mm_types import MM_FILEPAGES, Folio, vm_area_struct
-from linux.page_flags import folio_test_dirty
+from linux.huge_mm import HPAGE_PMD_NR, thp_vma_suitable_order
+from linux.mm import (
+    VM_WRITE,
+    add_mm_counter,
+    dec_mm_counter,
+    folio_get,
+    folio_mk_pmd,
+    folio_pfn,
+    folio_put,
+    folio_ref_add,
+    folio_ref_count,
+    pmd_lock,
+    vm_fault,
+    vma_is_anonymous,
+)
+from linux.mm_types import (
+    FAULT_FLAG_UNSHARE,
+    FAULT_FLAG_WRITE,
+    MM_ANONPAGES,
+    MM_FILEPAGES,
+    VM_FAULT_FALLBACK,
+    VM_FAULT_OOM,
+    Folio,
+    mm_struct,
+    vm_area_struct,
+    vm_fault_t,
+)
+from linux.page_flags import (
+    PageAnonExclusive,
+    SetPageAnonExclusive,
+    __folio_mark_uptodate,
+    folio_page,
+    folio_set_dirty,
+    folio_test_anon,
+    folio_test_dirty,
+)
+from linux.pagemap import folio_lock, folio_trylock
 from linux.pgtable import (
     pmd_dirty,
+    pmd_mkdirty,
+    pmd_mkwrite,
+    pmd_mkyoung,
     pmd_protnone,
     pmd_trans_huge,
+    pmd_write,
     pmd_wrprotect,
+    pmd_young,
     pmdp_get,
     pmdp_huge_get_and_clear_full,
     set_pmd_at,
-)  # fmt: skip
+    set_pte_at,
+)
 from linux.types import Addr
+from mm.filemap import folio_unlock
 from mm.mmu_gather import tlb_flush_mmu
 from mm.page_writeback import folio_mark_dirty
-from mm.pgtable_generic import pmdp_huge_clear_flush
-from mm.rmap import folio_remove_rmap_pmd
+from mm.pgtable_generic import (
+    pgtable_trans_huge_deposit,
+    pgtable_trans_huge_withdraw,
+    pmdp_huge_clear_flush,
+)
+from mm.rmap import (
+    folio_add_anon_rmap_ptes,
+    folio_add_new_anon_rmap,
+    folio_move_anon_rmap,
+    folio_remove_rmap_pmd,
+)
+from stubs.memory import alloc_huge_folio, clear_page, free_table
 
-from ptelab.lang import at, spin_unlock
+from ptelab.lang import at, atomic_sub, index_of, spin_lock, spin_unlock
+
+
+def maybe_pmd_mkwrite(pmd: pmd_t, vma: vm_area_struct) -> pmd_t:
+    """Make the entry of a huge page writable if the VMA is."""
+    if vma.vm_flags & VM_WRITE != 0:
+        return pmd_mkwrite(pmd, vma)
+    return pmd
+
+
+def vma_alloc_anon_folio_pmd(vma: vm_area_struct, addr: Addr) -> Folio | None:
+    """Allocate a huge page of zeroes; None without memory."""
+    folio = alloc_huge_folio()
+    if folio is None:
+        return None
+    for i in range(HPAGE_PMD_NR):
+        clear_page(folio_page(folio, i))
+    __folio_mark_uptodate(folio)
+    return folio
+
+
+def map_anon_folio_pmd_nopf(folio: Folio, pmd: pmd_p, vma: vm_area_struct, haddr: Addr) -> None:
+    """Map a new huge page that nobody else has.
+
+    Context: pmd lock held.
+    """
+    entry = folio_mk_pmd(folio, vma.vm_page_prot)
+    entry = maybe_pmd_mkwrite(pmd_mkdirty(entry), vma)
+    folio_add_new_anon_rmap(folio, vma, haddr)
+    set_pmd_at(vma.vm_mm, haddr, pmd, entry)
+
+
+def map_anon_folio_pmd_pf(folio: Folio, pmd: pmd_p, vma: vm_area_struct, haddr: Addr) -> None:
+    """Map a new huge page for a fault.
+
+    Context: pmd lock held.
+    """
+    map_anon_folio_pmd_nopf(folio, pmd, vma, haddr)
+    add_mm_counter(vma.vm_mm, MM_ANONPAGES, HPAGE_PMD_NR)
+
+
+def do_huge_pmd_anonymous_page(vmf: vm_fault) -> vm_fault_t:
+    """Map a huge page of anonymous memory that is not there yet, unless somebody was faster.
+
+    Differs: what __do_huge_pmd_anonymous_page does is here.  Left out: the huge zero page for loads.
+    """
+    vma = vmf.vma
+    haddr: Addr = vmf.address - vmf.address % PMD_SIZE
+    if not thp_vma_suitable_order(vma, haddr):
+        return VM_FAULT_FALLBACK
+    folio = vma_alloc_anon_folio_pmd(vma, vmf.address)
+    if folio is None:
+        return VM_FAULT_FALLBACK
+    pgtable = pte_alloc_one(vma.vm_mm)
+    if pgtable is None:
+        folio_put(folio)
+        return VM_FAULT_OOM
+    ptl = pmd_lock(vma.vm_mm, vmf.pmd)
+    if pmd_none(pmdp_get(vmf.pmd)):
+        pgtable_trans_huge_deposit(vma.vm_mm, vmf.pmd, pgtable)
+        map_anon_folio_pmd_pf(folio, vmf.pmd, vma, haddr)
+        spin_unlock(ptl.page_table_lock)
+        return 0
+    spin_unlock(ptl.page_table_lock)
+    free_table(pgtable)
+    folio_put(folio)
+    return 0
+
+
+def touch_pmd(vma: vm_area_struct, addr: Addr, pmd: pmd_p, write: bool) -> bool:
+    """Note an access to a huge page, or a store; whether there was anything to note.
+
+    Context: pmd lock held.
+    """
+    entry = pmd_mkyoung(pmdp_get(pmd))
+    if write:
+        entry = pmd_mkdirty(entry)
+    return pmdp_set_access_flags(vma, addr - addr % PMD_SIZE, pmd, entry, write)
+
+
+def huge_pmd_set_accessed(vmf: vm_fault, orig_pmd: pmd_t) -> bool:
+    """Note the access that has faulted; whether there was anything to note.
+
+    Context: pmd lock held.
+    """
+    if not pmd_same(pmdp_get(vmf.pmd), orig_pmd):
+        return False
+    return touch_pmd(vmf.vma, vmf.address, vmf.pmd, vmf.flags & FAULT_FLAG_WRITE != 0)
+
+
+def lock_for_reuse(vmf: vm_fault, folio: Folio, orig_pmd: pmd_t) -> bool:
+    """Lock a folio under the pmd lock, dropped meanwhile if need be; false, with neither, if the entry has changed.
+
+    Differs: Linux has it in mm/huge_memory.c as a part of do_huge_pmd_wp_page.
+    """
+    if folio_trylock(folio):
+        return True
+    mm = vmf.vma.vm_mm
+    folio_get(folio)
+    spin_unlock(mm.page_table_lock)
+    folio_lock(folio)
+    spin_lock(mm.page_table_lock)
+    if not pmd_same(pmdp_get(vmf.pmd), orig_pmd):
+        spin_unlock(mm.page_table_lock)
+        folio_unlock(folio)
+        folio_put(folio)
+        return False
+    folio_put(folio)
+    return True
+
+
+def reuse_huge_pmd(vmf: vm_fault, orig_pmd: pmd_t) -> None:
+    """Make the entry of an exclusive huge page writable, unless only the share was to be broken; drops the pmd lock.
+
+    Differs: Linux has it in mm/huge_memory.c as a part of do_huge_pmd_wp_page.
+    """
+    vma = vmf.vma
+    if vmf.flags & FAULT_FLAG_UNSHARE == 0:
+        entry = maybe_pmd_mkwrite(pmd_mkdirty(pmd_mkyoung(orig_pmd)), vma)
+        pmdp_set_access_flags(vma, vmf.address - vmf.address % PMD_SIZE, vmf.pmd, entry, True)
+    spin_unlock(vma.vm_mm.page_table_lock)
+
+
+def do_huge_pmd_wp_page(vmf: vm_fault, orig_pmd: pmd_t) -> vm_fault_t:
+    """Handle a store to a read-only huge page of anonymous memory: reuse it, or split it to copy one page of it.
+
+    Whether it may be reused is decided by the references, as the map counts of one that is being split are in motion.
+    """
+    vma = vmf.vma
+    ptl = pmd_lock(vma.vm_mm, vmf.pmd)
+    if not pmd_same(pmdp_get(vmf.pmd), orig_pmd):
+        spin_unlock(ptl.page_table_lock)
+        return 0
+    folio = at(Folio, pte_pfn(pmd_pte(orig_pmd)))
+    if PageAnonExclusive(folio):
+        reuse_huge_pmd(vmf, orig_pmd)
+        return 0
+    if not lock_for_reuse(vmf, folio, orig_pmd):
+        return 0
+    if PageAnonExclusive(folio):
+        folio_unlock(folio)
+        reuse_huge_pmd(vmf, orig_pmd)
+        return 0
+    if folio_ref_count(folio) == 1:
+        folio_move_anon_rmap(folio, vma)
+        SetPageAnonExclusive(folio)
+        folio_unlock(folio)
+        reuse_huge_pmd(vmf, orig_pmd)
+        return 0
+    folio_unlock(folio)
+    spin_unlock(ptl.page_table_lock)
+    __split_huge_pmd(vma, vmf.pmd, vmf.address)
+    return VM_FAULT_FALLBACK
 
 
 def __pmd_trans_huge_lock(pmd: pmd_p, vma: vm_area_struct) -> bool:
@@ -39,10 +256,20 @@ def __pmd_trans_huge_lock(pmd: pmd_p, vma: vm_area_struct) -> bool:
     return False
 
 
+def zap_deposited_table(mm: mm_struct, pmd: pmd_p) -> None:
+    """Free the table that was kept for a split.
+
+    Context: pmd lock held.
+    """
+    pgtable = pgtable_trans_huge_withdraw(mm, pmd)
+    pte_free(mm, pgtable)
+
+
 def zap_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr) -> bool:
     """Empty an upper entry that maps a huge page of a file, and queue the page; whether there was one.
 
-    The entry's dirtiness is not looked at, and the map count does not wait for the flush.
+    The entry's dirtiness is not looked at, and the map count does not wait for the flush.  The table that was kept for
+    a split is freed before the flush: no walk can find it.
     """
     if not __pmd_trans_huge_lock(pmd, vma):
         return False
@@ -50,18 +277,60 @@ def zap_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr) -
     tlb_remove_pmd_tlb_entry(tlb, pmd, addr)
     folio = at(Folio, pte_pfn(pmd_pte(orig_pmd)))
     folio_remove_rmap_pmd(folio, vma)
-    dec_mm_counter(tlb.mm, MM_FILEPAGES)
+    if folio_test_anon(folio):
+        zap_deposited_table(tlb.mm, pmd)
+        atomic_sub(HPAGE_PMD_NR, tlb.mm.rss_stat[MM_ANONPAGES])
+    else:
+        dec_mm_counter(tlb.mm, MM_FILEPAGES)
     spin_unlock(vma.vm_mm.page_table_lock)
     if __tlb_remove_folio_pages(tlb, folio, False):
         tlb_flush_mmu(tlb)
     return True
 
 
+def split_anon_huge_pmd(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:
+    """Map a huge page of anonymous memory page by page.
+
+    Context: pmd lock held.  The upper entry is never empty, and no TLB has the huge page when it names the table.
+    Differs: Linux has it in mm/huge_memory.c as a part of __split_huge_pmd_locked.
+    """
+    mm = vma.vm_mm
+    old_pmd = pmdp_invalidate(vma, haddr, pmd)
+    folio = at(Folio, pte_pfn(pmd_pte(old_pmd)))
+    dirty = pmd_dirty(old_pmd)
+    if dirty:
+        folio_set_dirty(folio)
+    write = pmd_write(old_pmd)
+    young = pmd_young(old_pmd)
+    anon_exclusive = PageAnonExclusive(folio)
+    if HPAGE_PMD_NR > 1:
+        folio_ref_add(folio, HPAGE_PMD_NR - 1)
+    for i in range(HPAGE_PMD_NR):
+        folio_add_anon_rmap_ptes(folio_page(folio, i), vma, haddr + i * PAGE_SIZE)
+        if anon_exclusive:
+            SetPageAnonExclusive(folio_page(folio, i))
+    pgtable = pgtable_trans_huge_withdraw(mm, pmd)
+    for i in range(HPAGE_PMD_NR):
+        entry = pfn_pte(folio_pfn(folio) + i, vma.vm_page_prot)
+        if write:
+            entry = pte_mkwrite(entry, vma)
+        if not young:
+            entry = pte_mkold(entry)
+        if dirty:
+            entry = pte_mkdirty(entry)
+        set_pte_at(mm, haddr + i * PAGE_SIZE, at(pte_p, index_of(pgtable) * HPAGE_PMD_NR + i), entry)
+    folio_remove_rmap_pmd(folio, vma)
+    pmd_populate(mm, pmd, pgtable)
+
+
 def __split_huge_pmd_locked(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:
-    """Unmap the huge page of a file; faults will map its parts.
+    """Unmap the huge page of a file, whose parts faults will map; or map anonymous memory page by page.
 
     Context: pmd lock held.
     """
+    if vma_is_anonymous(vma):
+        split_anon_huge_pmd(vma, pmd, haddr)
+        return
     old_pmd = pmdp_huge_clear_flush(vma, haddr, pmd)
     folio = at(Folio, pte_pfn(pmd_pte(old_pmd)))
     if not folio_test_dirty(folio) and pmd_dirty(old_pmd):
@@ -75,7 +344,7 @@ def __split_huge_pmd(vma: vm_area_struct, pmd: pmd_p, address: Addr) -> None:
     """See to it that no huge page is mapped at an address."""
     ptl = pmd_lock(vma.vm_mm, pmd)
     if pmd_trans_huge(pmdp_get(pmd)):
-        __split_huge_pmd_locked(vma, pmd, address)
+        __split_huge_pmd_locked(vma, pmd, address - address % PMD_SIZE)
     spin_unlock(ptl.page_table_lock)
 
 

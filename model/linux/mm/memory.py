@@ -4,8 +4,7 @@
 Page faults on mappings of files and of anonymous memory, copy on write, copying of page tables for fork, and
 what undoes their work: zapping entries, freeing page tables.
 
-Left out: markers in entries; huge pages and the levels above
-the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison;
+Left out: markers in entries; the levels above the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison;
 the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
 
@@ -59,7 +58,7 @@ from filesystem import vm_ops_fault, vm_ops_pfn_mkwrite
 from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
-from linux.huge_mm import thp_is_possible
+from linux.huge_mm import thp_is_possible, thp_vma_allowable_order
 from linux.leafops import softleaf_from_pte
 from linux.mm import (
     VM_PFNMAP,
@@ -93,6 +92,7 @@ from linux.mm_types import (
     MM_SWAPENTS,
     NR_MM_COUNTERS,
     VM_FAULT_ERROR,
+    VM_FAULT_FALLBACK,
     VM_FAULT_LOCKED,
     VM_FAULT_NOPAGE,
     VM_FAULT_OOM,
@@ -137,7 +137,14 @@ from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import uffd_disable_fault_around, userfaultfd_pte_wp, userfaultfd_wp
 from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
-from mm.huge_memory import __split_huge_pmd, do_huge_pmd_numa_page, zap_huge_pmd
+from mm.huge_memory import (
+    __split_huge_pmd,
+    do_huge_pmd_anonymous_page,
+    do_huge_pmd_numa_page,
+    do_huge_pmd_wp_page,
+    huge_pmd_set_accessed,
+    zap_huge_pmd,
+)
 from mm.internal import pte_needs_soft_dirty_wp
 from mm.mmu_gather import tlb_finish_mmu, tlb_flush_mmu, tlb_flush_rmaps, tlb_gather_mmu
 from mm.page_writeback import folio_mark_dirty
@@ -1423,15 +1430,49 @@ def handle_pte_fault(vmf: vm_fault) -> vm_fault_t:
     return 0
 
 
-def wp_huge_pmd(vmf: vm_fault) -> None:
-    """Handle a store to a read-only huge page: stores are noted page by page."""
+def create_huge_pmd(vmf: vm_fault) -> vm_fault_t:
+    """Map a huge page where there is nothing yet.
+
+    Left out: files.
+    """
+    if vma_is_anonymous(vmf.vma):
+        return do_huge_pmd_anonymous_page(vmf)
+    return VM_FAULT_FALLBACK
+
+
+def wp_huge_pmd(vmf: vm_fault, orig_pmd: pmd_t) -> vm_fault_t:
+    """Handle a store to a read-only huge page: of a file, stores are noted page by page."""
+    if vma_is_anonymous(vmf.vma):
+        return do_huge_pmd_wp_page(vmf, orig_pmd)
     __split_huge_pmd(vmf.vma, vmf.pmd, vmf.address)
+    return VM_FAULT_FALLBACK
+
+
+def handle_huge_fault(vmf: vm_fault) -> vm_fault_t:
+    """Handle a fault where there is a huge page or may be one; VM_FAULT_FALLBACK if that is up to the PTE table.
+
+    Differs: Linux has it in mm/memory.c as a part of __handle_mm_fault.
+    """
+    if thp_vma_allowable_order(vmf.vma) and pmd_none(pmdp_get(vmf.pmd)):
+        return create_huge_pmd(vmf)
+    orig_pmd = pmdp_get_lockless(vmf.pmd)
+    if not pmd_trans_huge(orig_pmd):
+        return VM_FAULT_FALLBACK
+    if pmd_protnone(orig_pmd):
+        do_huge_pmd_numa_page(vmf, orig_pmd)
+        return 0
+    if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) != 0 and not pmd_write(orig_pmd):
+        return wp_huge_pmd(vmf, orig_pmd)
+    ptl = pmd_lock(vmf.vma.vm_mm, vmf.pmd)
+    huge_pmd_set_accessed(vmf, orig_pmd)
+    spin_unlock(ptl.page_table_lock)
+    return 0
 
 
 def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault_t:
     """Describe the fault and handle it.
 
-    Context: mmap_lock held for reading.  Left out: mapping huge pages, and making old or clean ones young or dirty.
+    Context: mmap_lock held for reading.
     """
     vmf = new(vm_fault)
     vmf.vma = vma
@@ -1440,14 +1481,9 @@ def __handle_mm_fault(vma: vm_area_struct, address: Addr, flags: u8) -> vm_fault
     vmf.pgoff = linear_page_index(vma, address)
     vmf.pmd = pmd_off(vma.vm_mm, address)
     if thp_is_possible():
-        orig_pmd = pmdp_get_lockless(vmf.pmd)
-        if pmd_trans_huge(orig_pmd):
-            if pmd_protnone(orig_pmd):
-                do_huge_pmd_numa_page(vmf, orig_pmd)
-                return 0
-            if flags & FAULT_FLAG_WRITE == 0 or pmd_write(orig_pmd):
-                return 0
-            wp_huge_pmd(vmf)
+        ret = handle_huge_fault(vmf)
+        if ret & VM_FAULT_FALLBACK == 0:
+            return ret
     return handle_pte_fault(vmf)
 
 

@@ -4,6 +4,7 @@
 Left out: hugetlb, page sizes.
 """
 
+from asm.smp import smp_call_function
 from asm.tlb import (
     MAX_GATHER_BATCH,
     MAX_GATHER_BATCH_COUNT,
@@ -109,6 +110,14 @@ def __tlb_remove_folio_pages_size(tlb: mmu_gather, page: Folio, delay_rmap: bool
 def __tlb_remove_folio_pages(tlb: mmu_gather, page: Folio, delay_rmap: bool) -> bool:
     """Queue a page; true when the gather is full."""
     return __tlb_remove_folio_pages_size(tlb, page, delay_rmap)
+
+
+def tlb_remove_table_sync_one() -> None:
+    """Wait until every CPU has had its interrupts enabled, and so has ended what it did in page tables without a lock.
+
+    No grace period: a table whose freeing waits for one is not freed yet.
+    """
+    smp_call_function()
 
 
 def tlb_remove_table_free(tlb: mmu_gather) -> None:

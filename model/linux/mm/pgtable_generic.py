@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/pgtable-generic.c (v7.0).
 
-Left out: huge entries; rcu_read_lock, as no table is reused within a run (see `stubs.memory`).
+Left out: rcu_read_lock, as no table is reused within a run (see `stubs.memory`).
 """
 
 from asm.page import PMD_SIZE
@@ -21,7 +21,7 @@ from linux.mm_types import mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import __pte_map, pmd_trans_huge, pmdp_get, pmdp_get_lockless
 from linux.types import Addr
 
-from ptelab.lang import at, spin_lock
+from ptelab.lang import at, lockdep_assert_held, spin_lock
 
 
 def ptep_clear_flush(vma: vm_area_struct, address: Addr, ptep: pte_p) -> pte_t:
@@ -88,3 +88,35 @@ def pmdp_huge_clear_flush(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pm
     pmd = pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
     flush_tlb_range(vma, address, address + PMD_SIZE)
     return pmd
+
+
+def pmdp_collapse_flush(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Unhook a PTE table that is to be replaced by a huge page, and flush what came of it; the upper entry as it was.
+
+    Context: pmd lock held.
+    """
+    pmd = pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
+    flush_tlb_range(vma, address, address + PMD_SIZE)
+    return pmd
+
+
+def pgtable_trans_huge_deposit(mm: mm_struct, pmdp: pmd_p, pgtable: ptdesc) -> None:
+    """Keep an empty PTE table, so that the huge page can be split without memory.
+
+    Context: pmd lock held.  Differs: one table per mm, so one huge page of anonymous memory.
+    """
+    lockdep_assert_held(mm.page_table_lock)
+    assert mm.pmd_huge_pte is None
+    mm.pmd_huge_pte = pgtable
+
+
+def pgtable_trans_huge_withdraw(mm: mm_struct, pmdp: pmd_p) -> ptdesc:
+    """Take back the table that was kept for a huge page.
+
+    Context: pmd lock held.
+    """
+    lockdep_assert_held(mm.page_table_lock)
+    pgtable = mm.pmd_huge_pte
+    assert pgtable is not None
+    mm.pmd_huge_pte = None
+    return pgtable

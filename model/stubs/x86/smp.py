@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Calling a function on other CPUs by interrupt: what Linux has in kernel/smp.c, as far as a TLB flush needs it.
 
-Differs: the only function called is flush_tlb_func.  Differs: a CPU has one request slot for all senders instead of one
-per sender, so a sender waits for the request before it; only with two senders and two targets could it be elsewhere
-first.  Differs: taking a request, doing it and acknowledging it are one step: nobody else sees a CPU between them, and
-a later acknowledgement only makes the sender wait.  With CONFIG_TLB_GENERATIONS they are several, between which the
-CPU's column may do anything but what it disables interrupts for.
+Differs: the only functions called are flush_tlb_func and one that does nothing.  Differs: a CPU has one request slot
+for all senders instead of one per sender, so a sender waits for the request before it; only with two senders and two
+targets could it be elsewhere first.  Differs: taking a request, doing it and acknowledging it are one step: nobody else
+sees a CPU between them, and a later acknowledgement only makes the sender wait.  With CONFIG_TLB_GENERATIONS they are
+several, between which the CPU's column may do anything but what it disables interrupts for.
 """
 
 from typing import NamedTuple
 
 from arch.x86.mm.tlb import flush_tlb_func, should_flush_tlb
 from asm.irqflags import native_irq_disable, native_irq_enable
-from asm.tlbflush import flush_tlb_info
-from config import CONFIG_TLB_GENERATIONS
+from asm.tlbflush import flush_tlb_info, tlb_state
+from config import CONFIG_SMP, CONFIG_TLB_GENERATIONS
 from cpu import Cpu
 from hw.memory import NR_CPUS, CpuNr
 
@@ -21,9 +21,10 @@ from ptelab.lang import at, cpu_id, struct, this_cpu, try_cmpxchg, u8, wait_unti
 
 
 class request(NamedTuple):
-    """A flush asked of a CPU: by whom (the CPU's number + 1, 0 for none), and of what."""
+    """A flush asked of a CPU: by whom (the CPU's number + 1, 0 for none), and of what; or `nothing`, only to answer."""
 
     sender: CpuNr = 0
+    nothing: bool = False
     info: flush_tlb_info = flush_tlb_info()
 
 
@@ -68,6 +69,23 @@ def on_each_cpu_cond_mask(mask: u8, info: flush_tlb_info) -> None:
             wait_until(at(call_single_queue, cpu).csd.sender != cpu_id() + 1)
 
 
+def smp_call_function() -> None:
+    """Interrupt every other CPU with a function that does nothing, and wait until all have acknowledged.
+
+    Differs: CPUs that have no mm loaded are spared, as they run no task that could mask interrupts.
+    """
+    if CONFIG_SMP == 0:
+        return
+    for cpu in range(NR_CPUS):
+        if cpu != cpu_id() and at(tlb_state, cpu).loaded_mm.mm is not None:
+            queue = at(call_single_queue, cpu)
+            while not try_cmpxchg(queue.csd, request(), request(sender=cpu_id() + 1, nothing=True)):
+                wait_until(queue.csd.sender == 0)
+    for cpu in range(NR_CPUS):
+        if cpu != cpu_id():
+            wait_until(at(call_single_queue, cpu).csd.sender != cpu_id() + 1)
+
+
 def send_request(queue: call_single_queue, info: flush_tlb_info) -> None:
     """Put a request into the CPU's slot as soon as that is free, and interrupt the CPU."""
     while not try_cmpxchg(queue.csd, request(), request(sender=cpu_id() + 1, info=info)):
@@ -85,10 +103,13 @@ def interrupt_flush() -> None:
     """Do and acknowledge one request.  With CONFIG_TLB_GENERATIONS a flush reads memory, so it takes several steps."""
     if CONFIG_TLB_GENERATIONS == 0:
         taken = xchg(at(call_single_queue, cpu_id()).csd, request())
-        flush_tlb_func(taken.info)
+        if not taken.nothing:
+            flush_tlb_func(taken.info)
         return
     this_cpu(Cpu).in_irq = True
-    flush_tlb_func(at(call_single_queue, cpu_id()).csd.info)
+    asked = at(call_single_queue, cpu_id()).csd
+    if not asked.nothing:
+        flush_tlb_func(asked.info)
     xchg(at(call_single_queue, cpu_id()).csd, request())
     this_cpu(Cpu).in_irq = False
 

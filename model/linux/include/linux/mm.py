@@ -6,8 +6,8 @@ Left out: large folios and swap entries, i.e. many cases of many functions.
 
 from typing import NamedTuple, TypeAlias
 
-from asm.pgtable import pmd_none, pmd_pfn, pte_mkwrite
-from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
+from asm.pgtable import pfn_pte, pmd_none, pmd_pfn, pte_mkwrite, pte_pmd
+from asm.pgtable_types import pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from linux.fs import address_space
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
 from linux.page_flags import PageAnonExclusive, folio_test_anon
@@ -187,6 +187,19 @@ def folio_ref_count(folio: Folio) -> atomic_t:
     Differs: Linux has it in include/linux/page_ref.h.
     """
     return atomic_read(folio._refcount)
+
+
+def folio_expected_ref_count(folio: Folio) -> atomic_t:
+    """How many references an anonymous folio has without any that nobody knows of.
+
+    Left out: folios of files, the swap cache.
+    """
+    return folio_mapcount(folio)
+
+
+def folio_mk_pmd(folio: Folio, pgprot: pgprot_t) -> pmd_t:
+    """Make an upper entry that maps a huge page."""
+    return pte_pmd(pfn_pte(folio_pfn(folio), pgprot))
 
 
 def folio_try_get(folio: Folio) -> bool:

@@ -28,6 +28,7 @@ VM_FAULT_SIGBUS = 2
 VM_FAULT_SIGSEGV = 4
 VM_FAULT_NOPAGE = 8
 VM_FAULT_LOCKED = 16
+VM_FAULT_FALLBACK = 32
 VM_FAULT_ERROR = VM_FAULT_OOM | VM_FAULT_SIGBUS | VM_FAULT_SIGSEGV
 
 vm_fault_t: TypeAlias = u6
@@ -138,6 +139,7 @@ class mm_struct:
     write_protect_seq: u4
     tlb_flush_pending: atomic_t
     tlb_flush_batched: u8
+    pmd_huge_pte: ptdesc | None
     context: mm_context_t
     cpu_bitmap: u8
 

@@ -10,6 +10,7 @@ from linux.mm_types import mm_struct, vm_area_struct
 
 from ptelab.lang import (
     down_read,
+    down_read_trylock,
     down_write,
     downgrade_write,
     lockdep_assert_held,
@@ -65,6 +66,11 @@ def mmap_write_downgrade(mm: mm_struct) -> None:
 def mmap_read_lock(mm: mm_struct) -> None:
     """Lock the address space against changes of its VMAs."""
     down_read(mm.mmap_lock)
+
+
+def mmap_read_trylock(mm: mm_struct) -> bool:
+    """Lock the address space against changes of its VMAs if that takes no waiting; whether it is locked."""
+    return down_read_trylock(mm.mmap_lock)
 
 
 def mmap_read_unlock(mm: mm_struct) -> None:

@@ -7,7 +7,16 @@ Left out: folio_test_locked, because the flag is a lock; what asks it asserts th
 from config import CONFIG_SWAP
 from linux.mm_types import Folio
 
-from ptelab.lang import clear_bit, set_bit, test_and_clear_bit, test_and_set_bit, test_bit
+from ptelab.lang import (
+    at,
+    clear_bit,
+    index_of,
+    set_bit,
+    test_and_clear_bit,
+    test_and_set_bit,
+    test_bit,
+    u4,
+)  # fmt: skip
 
 
 def folio_test_dirty(folio: Folio) -> bool:
@@ -133,3 +142,8 @@ def folio_clear_swapcache(folio: Folio) -> None:
 def folio_mark_uptodate(folio: Folio) -> None:
     """Say that the folio's data have been read in."""
     set_bit(folio.PG_uptodate)
+
+
+def folio_page(folio: Folio, n: u4) -> Folio:
+    """A page of a folio."""
+    return at(Folio, index_of(folio) + n)

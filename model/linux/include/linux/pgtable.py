@@ -9,11 +9,16 @@ from asm.pgtable import (
     pmd_pfn,
     pmd_pte,
     pmdp_huge_get_and_clear,
+    pte_access_permitted,
     pte_dirty,
     pte_mkclean,
+    pte_mkdirty,
+    pte_mkwrite,
+    pte_mkyoung,
     pte_pmd,
     pte_write,
     pte_wrprotect,
+    pte_young,
     ptep_get_and_clear_full,
     set_pmd,
     set_pte,
@@ -136,6 +141,43 @@ def pmd_mkclean(pmd: pmd_t) -> pmd_t:
     Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
     """
     return pte_pmd(pte_mkclean(pmd_pte(pmd)))
+
+
+def pmd_young(pmd: pmd_t) -> bool:
+    """Whether a huge page was accessed through its entry.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_young(pmd_pte(pmd))
+
+
+def pmd_mkdirty(pmd: pmd_t) -> pmd_t:
+    """Note a store to a huge page.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_pmd(pte_mkdirty(pmd_pte(pmd)))
+
+
+def pmd_mkyoung(pmd: pmd_t) -> pmd_t:
+    """Note an access to a huge page.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_pmd(pte_mkyoung(pmd_pte(pmd)))
+
+
+def pmd_mkwrite(pmd: pmd_t, vma: vm_area_struct) -> pmd_t:
+    """Give the right to store to a huge page.
+
+    Differs: Linux has it in arch/x86/mm/pgtable.c, and so on.
+    """
+    return pte_pmd(pte_mkwrite(pmd_pte(pmd), vma))
+
+
+def pmd_access_permitted(pmd: pmd_t, write: bool) -> bool:
+    """Whether a user may access a huge page through its entry."""
+    return pte_access_permitted(pmd_pte(pmd), write)
 
 
 def set_pmd_at(mm: mm_struct, addr: Addr, pmdp: pmd_p, pmd: pmd_t) -> None:

@@ -7,8 +7,8 @@ shadow stacks; the attempt with the VMA lock before the one with the mmap_lock, 
 
 from asm.current import get_current
 from asm.esr import ESR_ELx_WNR
-from asm.pgtable import pte_same
-from asm.pgtable_types import pte_p, pte_t
+from asm.pgtable import pmd_same, pte_same
+from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from asm.tlbflush import local_flush_tlb_page
 from linux.mm import VM_EXEC, VM_READ, VM_WRITE
 from linux.mm_types import FAULT_FLAG_USER, FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_OOM, vm_area_struct
@@ -41,6 +41,32 @@ def ptep_set_access_flags(vma: vm_area_struct, address: Addr, ptep: pte_p, entry
         done = try_cmpxchg(ptep.pte, pte, new)
         if not done:
             pte = READ_ONCE(ptep.pte)
+    if dirty:
+        local_flush_tlb_page(vma, address)
+    return True
+
+
+def pmdp_set_access_flags(vma: vm_area_struct, address: Addr, pmdp: pmd_p, entry: pmd_t, dirty: bool) -> bool:
+    """Give rights, AF or dirtiness to the entry of a huge page beside the hardware; whether there was anything to give.
+
+    Context: pmd lock held.  Differs: Linux has it in include/asm/pgtable.h, with ptep_set_access_flags's inside.
+    """
+    pmd = READ_ONCE(pmdp.pmd)
+    if pmd_same(pmd, entry):
+        return False
+    done = False
+    while not done:
+        new = pmd._replace(
+            entry=pmd.entry._replace(
+                rdonly=pmd.entry.rdonly and entry.entry.rdonly,
+                af=pmd.entry.af or entry.entry.af,
+                dbm=pmd.entry.dbm or entry.entry.dbm,
+                sw_dirty=pmd.entry.sw_dirty or entry.entry.sw_dirty,
+            )
+        )
+        done = try_cmpxchg(pmdp.pmd, pmd, new)
+        if not done:
+            pmd = READ_ONCE(pmdp.pmd)
     if dirty:
         local_flush_tlb_page(vma, address)
     return True

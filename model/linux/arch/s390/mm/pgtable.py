@@ -102,9 +102,9 @@ def pmdp_idte_global(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> None:
 
 
 def pmdp_flush_direct(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
-    """Invalidate the entry of a large page with its flush, unless it is invalid; returns what it was."""
+    """Invalidate a segment-table entry with its flush, unless it is invalid; returns what it was."""
     old = pmdp.pmd
-    if not old.entry.valid:
+    if not old.valid and not old.entry.valid:
         return old
     atomic_inc(mm.context.flush_count)
     if mm_cpumask(mm) == 1 << cpu_id():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/mm/pgtable.c (v7.0)."""
 
-from asm.pgtable import pte_mkold, pte_same, pte_young, set_pte
-from asm.pgtable_types import pte_p, pte_t
+from asm.pgtable import pmd_same, pte_mkold, pte_same, pte_young, set_pmd, set_pte
+from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from asm.tlb import mmu_gather, tlb_remove_ptdesc
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
 from linux.types import Addr
@@ -29,6 +29,17 @@ def ptep_set_access_flags(vma: vm_area_struct, address: Addr, ptep: pte_p, entry
     changed = not pte_same(ptep.pte, entry)
     if changed and dirty:
         set_pte(ptep, entry)
+    return changed
+
+
+def pmdp_set_access_flags(vma: vm_area_struct, address: Addr, pmdp: pmd_p, entry: pmd_t, dirty: bool) -> bool:
+    """Give rights or A and D bits to the entry of a huge page by a plain write; whether there was anything to give.
+
+    Context: pmd lock held.
+    """
+    changed = not pmd_same(pmdp.pmd, entry)
+    if changed and dirty:
+        set_pmd(pmdp, entry)
     return changed
 
 

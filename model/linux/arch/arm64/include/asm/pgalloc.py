@@ -4,7 +4,7 @@
 from asm.pgtable import set_pmd
 from asm.pgtable_types import pmd_p, pmd_t
 from asm.tlb import __pte_free_tlb  # noqa: F401
-from asm_generic.pgalloc import pte_alloc_one  # noqa: F401
+from asm_generic.pgalloc import pte_alloc_one, pte_free  # noqa: F401
 from linux.mm_types import mm_struct, ptdesc
 
 from ptelab.lang import index_of

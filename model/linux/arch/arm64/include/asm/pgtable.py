@@ -8,14 +8,14 @@ Left out: contiguous entries (so that what Linux calls __ptep_… is here under 
 and attributes, entries present but invalid, special and huge entries.
 """
 
-from arch.arm64.mm.fault import ptep_set_access_flags  # noqa: F401
+from arch.arm64.mm.fault import pmdp_set_access_flags, ptep_set_access_flags  # noqa: F401
 from arch.arm64.mm.mmap import vm_get_page_prot  # noqa: F401
 from asm.cpufeature import cpu_has_hw_af
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from asm.tlbflush import flush_tlb_page_nosync, local_flush_tlb_page_nonotify
 from linux.mm_types import mm_struct, swp_entry_t, vm_area_struct
 from linux.types import Addr, Pfn
-from mm.pgtable_generic import pmdp_invalidate, ptep_clear_flush  # noqa: F401
+from mm.pgtable_generic import pmdp_collapse_flush, pmdp_invalidate, ptep_clear_flush  # noqa: F401
 
 from ptelab.lang import READ_ONCE, WRITE_ONCE, try_cmpxchg, u4, xchg
 

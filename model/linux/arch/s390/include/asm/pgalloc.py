@@ -6,7 +6,7 @@ from asm.pgtable_types import pmd_p, pmd_t
 from asm.tlb import mmu_gather
 from linux.mm_types import mm_struct, ptdesc
 from linux.types import Addr
-from stubs.memory import alloc_table
+from stubs.memory import alloc_table, free_table_now
 
 from ptelab.lang import index_of
 
@@ -26,3 +26,8 @@ def __pte_free_tlb(tlb: mmu_gather, pte: ptdesc, address: Addr) -> None:
 
     Differs: Linux has it in no file.
     """
+
+
+def pte_free(mm: mm_struct, pte: ptdesc) -> None:
+    """Free a page table that is in use no more, at once."""
+    free_table_now(pte)

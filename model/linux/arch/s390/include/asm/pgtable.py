@@ -338,6 +338,26 @@ def pmd_mkinvalid(pmd: pmd_t) -> pmd_t:
     return pmd._replace(entry=pmd.entry._replace(valid=False))
 
 
+def pmdp_set_access_flags(vma: vm_area_struct, addr: Addr, pmdp: pmd_p, entry: pmd_t, dirty: bool) -> bool:
+    """Replace the entry of a large page by one that allows more, with the flush; whether it was another.
+
+    Context: pmd lock held.
+    """
+    pte = pte_mkyoung(entry.entry)
+    if dirty:
+        pte = pte_mkdirty(pte)
+    entry = pte_pmd(pte)
+    if pmd_same(pmdp.pmd, entry):
+        return False
+    pmdp_xchg_direct(vma.vm_mm, addr, pmdp, entry)
+    return True
+
+
+def pmdp_collapse_flush(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Unhook a page table that is to be replaced by a large page, flushed everywhere; returns what the entry was."""
+    return pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
+
+
 def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     """Empty the entry of a large page, flushed from every TLB; returns what it was."""
     return pmdp_xchg_direct(mm, addr, pmdp, pmd_t())

@@ -8,6 +8,7 @@ from arch.x86.mm.pgtable import ___pte_free_tlb, pte_alloc_one  # noqa: F401
 from asm.pgtable import set_pmd
 from asm.pgtable_types import pmd_p, pmd_t
 from asm.tlb import mmu_gather
+from asm_generic.pgalloc import pte_free  # noqa: F401
 from linux.mm_types import mm_struct, ptdesc
 from linux.types import Addr
 

@@ -6,12 +6,16 @@ page_table_check.
 """
 
 from arch.x86.mm.pgprot import vm_get_page_prot  # noqa: F401
-from arch.x86.mm.pgtable import ptep_clear_flush_young, ptep_set_access_flags  # noqa: F401
+from arch.x86.mm.pgtable import (  # noqa: F401
+    pmdp_set_access_flags,
+    ptep_clear_flush_young,
+    ptep_set_access_flags,
+)
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
 from linux.mm_types import mm_struct, swp_entry_t, vm_area_struct
 from linux.types import Addr, Pfn
-from mm.pgtable_generic import pmdp_invalidate, ptep_clear_flush  # noqa: F401
+from mm.pgtable_generic import pmdp_collapse_flush, pmdp_invalidate, ptep_clear_flush  # noqa: F401
 
 from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
 

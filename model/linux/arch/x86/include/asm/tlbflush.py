@@ -81,8 +81,8 @@ def flush_tlb_mm(mm: mm_struct) -> None:
 
 
 def flush_tlb_range(vma: vm_area_struct, start: Addr, end: Addr) -> None:
-    """Flush a range from every CPU that has the mm."""
-    flush_tlb_mm_range(vma.vm_mm, start, end, PAGE_SIZE, False)
+    """Flush a range from every CPU that has the mm, lazy ones too: a table may be freed next."""
+    flush_tlb_mm_range(vma.vm_mm, start, end, PAGE_SIZE, True)
 
 
 def pte_flags_need_flush(oldpte: pte_t, newpte: pte_t, ignore_access: bool) -> bool:
