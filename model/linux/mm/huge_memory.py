@@ -306,9 +306,7 @@ def split_anon_huge_pmd(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:
     if HPAGE_PMD_NR > 1:
         folio_ref_add(folio, HPAGE_PMD_NR - 1)
     for i in range(HPAGE_PMD_NR):
-        folio_add_anon_rmap_ptes(folio_page(folio, i), vma, haddr + i * PAGE_SIZE)
-        if anon_exclusive:
-            SetPageAnonExclusive(folio_page(folio, i))
+        folio_add_anon_rmap_ptes(folio_page(folio, i), vma, haddr + i * PAGE_SIZE, anon_exclusive)
     pgtable = pgtable_trans_huge_withdraw(mm, pmd)
     for i in range(HPAGE_PMD_NR):
         entry = pfn_pte(folio_pfn(folio) + i, vma.vm_page_prot)

@@ -4,8 +4,8 @@
 What maps a range of anonymous memory page by page is collapsed into one huge page.  Whoever looks at page tables under
 the mmap_lock is kept out; hardware and GUP-fast are not.
 
-Left out: files; the choice of what to look at; the LRU, swap, memory cgroups, NUMA nodes; the lock of the anon_vma,
-as nothing walks the rmap of anonymous memory; large folios as sources; MADV_COLLAPSE.
+Left out: files; the choice of what to look at; the LRU, swapping in, memory cgroups, NUMA nodes; large folios as
+sources; MADV_COLLAPSE.
 """
 
 from asm.page import PAGE_SIZE
@@ -21,7 +21,8 @@ from asm.pgtable import (
     pte_young,
     ptep_get_and_clear,
 )
-from asm.pgtable_types import pmd_p, pmd_t, pte_p
+from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
+from config import CONFIG_SWAP
 from linux.huge_mm import HPAGE_PMD_NR, thp_vma_allowable_order, thp_vma_suitable_order
 from linux.mm import (
     add_mm_counter,
@@ -47,6 +48,7 @@ from linux.pgtable import __pte_map, is_zero_pfn, pmd_off, pmd_trans_huge, pmdp_
 from linux.types import Addr
 from mm.filemap import folio_unlock
 from mm.huge_memory import map_anon_folio_pmd_nopf
+from mm.internal import anon_vma, anon_vma_lock_write, anon_vma_unlock_write
 from mm.memory import vm_normal_page
 from mm.mmap import find_vma
 from mm.mmu_gather import tlb_remove_table_sync_one
@@ -77,6 +79,13 @@ khugepaged_max_ptes_none = HPAGE_PMD_NR - 1
 khugepaged_max_ptes_shared = HPAGE_PMD_NR // 2
 
 
+def pte_none_or_zero(pte: pte_t) -> bool:
+    """Whether a page of zeroes is all that an entry stands for."""
+    if pte_none(pte):
+        return True
+    return pte_present(pte) and is_zero_pfn(pte_pfn(pte))
+
+
 def release_pte_folio(folio: Folio) -> None:
     """Give back a page that was isolated."""
     folio_unlock(folio)
@@ -86,7 +95,7 @@ def release_pte_pages(pte: pte_p, nr: u4) -> None:
     """Give back the pages of the first entries of a table that were isolated."""
     for i in range(nr):
         pteval = ptep_get(at(pte_p, index_of(pte) + i))
-        if not pte_none(pteval) and not is_zero_pfn(pte_pfn(pteval)):
+        if not pte_none_or_zero(pteval):
             release_pte_folio(at(Folio, pte_pfn(pteval)))
 
 
@@ -101,7 +110,7 @@ def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte
     for i in range(HPAGE_PMD_NR):
         result: u4 = SCAN_SUCCEED
         pteval = ptep_get(at(pte_p, index_of(pte) + i))
-        if pte_none(pteval) or is_zero_pfn(pte_pfn(pteval)):
+        if pte_none_or_zero(pteval):
             none_or_zero += 1
             if none_or_zero <= khugepaged_max_ptes_none:
                 continue
@@ -138,7 +147,7 @@ def __collapse_huge_page_copy_succeeded(pte: pte_p, vma: vm_area_struct, address
     for i in range(HPAGE_PMD_NR):
         slot = at(pte_p, index_of(pte) + i)
         pteval = ptep_get(slot)
-        if pte_none(pteval) or is_zero_pfn(pte_pfn(pteval)):
+        if pte_none_or_zero(pteval):
             add_mm_counter(vma.vm_mm, MM_ANONPAGES, 1)
             if pte_none(pteval):
                 continue
@@ -163,7 +172,7 @@ def __collapse_huge_page_copy(pte: pte_p, folio: Folio, vma: vm_area_struct, add
     for i in range(HPAGE_PMD_NR):
         pteval = ptep_get(at(pte_p, index_of(pte) + i))
         page = folio_page(folio, i)
-        if pte_none(pteval) or is_zero_pfn(pte_pfn(pteval)):
+        if pte_none_or_zero(pteval):
             clear_page(page)
         else:
             copy_page(page, at(Folio, pte_pfn(pteval)))
@@ -210,8 +219,11 @@ def collapse_pte_table(mm: mm_struct, vma: vm_area_struct, address: Addr, pmd: p
 
     Context: mmap_lock held for writing.  The table is unhooked and flushed first, and everybody who may have found it
     without a lock has ended; only then are the references counted.
+    Who walks the rmap, where anybody does, is kept out until the pages are locked.
     Differs: Linux has it in mm/khugepaged.c as the second half of collapse_huge_page.
     """
+    if CONFIG_SWAP == 1:
+        anon_vma_lock_write()
     pmd_ptl = pmd_lock(mm, pmd)
     _pmd = pmdp_collapse_flush(vma, address, pmd)
     spin_unlock(pmd_ptl.page_table_lock)
@@ -223,6 +235,9 @@ def collapse_pte_table(mm: mm_struct, vma: vm_area_struct, address: Addr, pmd: p
     spin_unlock(pte_ptl.ptl)
     if result != SCAN_SUCCEED:
         put_table_back(mm, pmd, _pmd)
+    if CONFIG_SWAP == 1:
+        anon_vma_unlock_write(at(anon_vma, 0))
+    if result != SCAN_SUCCEED:
         return result
     __collapse_huge_page_copy(pte, folio, vma, address, pte_ptl)
     __folio_mark_uptodate(folio)
@@ -287,7 +302,7 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
     referenced: u4 = 0
     for i in range(HPAGE_PMD_NR):
         pteval = ptep_get(at(pte_p, index_of(pte) + i))
-        if pte_none(pteval) or is_zero_pfn(pte_pfn(pteval)):
+        if pte_none_or_zero(pteval):
             none_or_zero += 1
         elif not pte_present(pteval):
             result = SCAN_PTE_NON_PRESENT

@@ -10,7 +10,7 @@ from asm.pgtable import pfn_pte, pmd_none, pmd_pfn, pte_mkwrite, pte_pmd
 from asm.pgtable_types import pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from linux.fs import address_space
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
-from linux.page_flags import PageAnonExclusive, folio_test_anon
+from linux.page_flags import PageAnonExclusive, folio_test_anon, folio_test_swapcache
 from linux.pgtable import pmdp_get
 from linux.types import Addr, Pfn, atomic_t, pgoff_t
 from mm.memory import __pte_alloc
@@ -192,9 +192,9 @@ def folio_ref_count(folio: Folio) -> atomic_t:
 def folio_expected_ref_count(folio: Folio) -> atomic_t:
     """How many references an anonymous folio has without any that nobody knows of.
 
-    Left out: folios of files, the swap cache.
+    Left out: folios of files.
     """
-    return folio_mapcount(folio)
+    return folio_mapcount(folio) + (1 if folio_test_swapcache(folio) else 0)
 
 
 def folio_mk_pmd(folio: Folio, pgprot: pgprot_t) -> pmd_t:
