@@ -8,6 +8,7 @@ from asm.pgtable import pte_dirty, pte_pfn, pte_present
 from filesystem import read_for_io
 from hw.memory import NR_PAGES, Frame
 from invariants.observe import entry_of
+from invariants.one_cpu import run_can_be
 from linux.mm_types import Folio, mm_struct
 from stubs.memory import free_frozen_pages
 
@@ -24,7 +25,7 @@ def io_has_the_data(frame: Frame) -> None:
 def always_written_before_freed(folio: Folio) -> None:
     """A page is freed only when the disk has its data."""
     frame = at(Frame, index_of(folio))
-    if frame.newer_than_disk:
+    if frame.newer_than_disk and run_can_be():
         flag("lost_write", page=index_of(folio))
     frame.freed = True
 
@@ -38,4 +39,5 @@ def always_writes_survive(folio: Folio) -> None:
                 pte = entry_of(mm, addr)
                 if pte_present(pte) and pte_dirty(pte) and pte_pfn(pte) == index_of(folio):
                     return
-        flag("lost_write", page=index_of(folio))
+        if run_can_be():
+            flag("lost_write", page=index_of(folio))

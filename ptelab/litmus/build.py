@@ -84,7 +84,7 @@ def build(
 # (name, root, CPU) of the columns and of the hardware beside them.
 def _threads(test: Test, arch: str) -> list[tuple[str, str, int]]:
     programs = [(f"P{c.number}", f"P{c.number}", c.cpu) for c in test.columns]
-    users = sorted(c.cpu for c in test.columns if c.mm)
+    users = sorted({c.cpu for c in test.columns if c.mm})
     cpus = len({c.cpu for c in test.columns})
     actors = [a for a in PROFILES[arch].actors if a.issuer is None or a.issuer < cpus]
     return programs + [(f"{a.name}{cpu}", a.root, cpu) for cpu in users for a in actors]
@@ -230,6 +230,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "Interconnect": params["NR_CPUS"] ** 2,
         "lockless_walks": params["NR_CPUS"],
         "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
+        "zapping": 1,
         "LitmusColumns": 1,
     }
     shared = [s.name for s in module.structs.values() if s.kind in ("shared", "ghost")]

@@ -418,7 +418,7 @@ class _Init:
                 raise test.error(process.pos, f"P{process.number} is out of order", f"P{number}")
             mm = self._column_mm(process)
             cpu, pos = self.thread_cpu.get(number) or (next(spare), process.pos)
-            if cpu in used:
+            if cpu in used and any(profiles.PROFILES[a].cpus_max != 1 for a in test.arches):
                 raise test.error(
                     pos,
                     f"P{used[cpu]} runs on CPU {cpu} already and there is no scheduler",
