@@ -34,6 +34,20 @@ def test_two_phase_commit_has_the_known_number_of_states(managers: int, states: 
     assert (found.states, found.flags, set(found.outcomes)) == (states, {}, {(0,), (1,)})
 
 
+def test_peterson_has_the_known_number_of_states() -> None:
+    """No state may be lost or counted twice: BEEM's model of three processes has so many states and transitions."""
+    found = explored("peterson", nr_Process=3)
+    assert (found.states, found.transitions, found.flags) == (12_498, 33_369, {})
+
+
+@pytest.mark.parametrize("name", ["two_phase_commit", "peterson"])
+def test_reductions_change_no_answer(name: str) -> None:
+    """No reduction may hide an outcome or a flag, nor add a state."""
+    without, reduced = explored(name), explored(name, reduce=True)
+    assert (without.flags, set(without.outcomes)) == (reduced.flags, set(reduced.outcomes))
+    assert reduced.states <= without.states
+
+
 def test_the_engines_agree_on_two_phase_commit() -> None:
     """Neither engine may see what the other does not."""
     a, b = (explored("two_phase_commit", engine, nr_Manager=3) for engine in checking.ENGINES)
