@@ -18,7 +18,7 @@ import click
 import ptelab
 from ptelab import bundled, checking
 from ptelab.checking import ENGINES, Options
-from ptelab.commands import explore
+from ptelab.commands import explore, export
 from ptelab.commands.shared import (
     BAD_INPUT,
     FAILED,
@@ -28,15 +28,17 @@ from ptelab.commands.shared import (
     BadInput,
     ProgressLine,
     Size,
+    check_writable,
     is_terminal,
     memory_default,
+    read_test,
 )
 from ptelab.coverage import Coverage
 from ptelab.exploration import format_choices, parse_choices
 from ptelab.frontend import DialectError
 from ptelab.layout import LayoutError
 from ptelab.link import LinkError
-from ptelab.litmus import build, report
+from ptelab.litmus import report
 from ptelab.litmus.build import Built
 from ptelab.litmus.judge import Verdict
 from ptelab.litmus.profiles import modelled
@@ -133,13 +135,6 @@ def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
     return arches if len(arches) == 1 else tuple(a for a in arches if not checking.skipped(test, a))
 
 
-def _read(path: Path) -> Test:
-    try:
-        return build.read(path)
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
-
-
 # ----------------------------------------------------------------------------------------------- check
 
 
@@ -182,9 +177,9 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
         raise BadInput("--coverage is noted by the native engine; leave --engine out")
     for output in (trace, coverage_json):
         if output is not None:
-            _check_writable(output)
+            check_writable(output)
     files = bundled.litmus_files(list(paths))
-    runs = [(path, test, arch) for path, test in ((p, _read(p)) for p in files) for arch in _arches(test, arches)]
+    runs = [(path, test, arch) for path, test in ((p, read_test(p)) for p in files) for arch in _arches(test, arches)]
     patch_names = list(model["patches"])
     verdicts: list[tuple[Built, Verdict]] = []
     traced = False
@@ -281,13 +276,6 @@ def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
 # ---------------------------------------------------------------------------------------------- traces
 
 
-def _check_writable(path: Path) -> None:
-    """Refuse an output file before the work is done instead of after it."""
-    target = path if path.exists() else path.parent
-    if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
-        raise BadInput(f"{path}: cannot be written")
-
-
 def _text_trace(built: Built, choices: Sequence[tuple[int, int]], everything: bool = False) -> str:
     from ptelab import lanes, trace  # only a run that is shown needs them
     from ptelab.machine import Machine
@@ -321,7 +309,7 @@ def replay(file: str, choices: str, everything: bool, as_json: bool, **model: An
 
     options = _options(**model)
     path = bundled.litmus_files([file])[0]
-    test = _read(path)
+    test = read_test(path)
     reason = checking.skipped(test, options.arch)
     if reason:
         click.echo(f"Test {test.name} skipped: {reason}")
@@ -363,7 +351,7 @@ def list_() -> int:
     echo("Tests")
     claims: dict[str, list[str]] = {}
     for path in bundled.litmus_files([]):
-        test = _read(path)
+        test = read_test(path)
         echo(f"  {test.name}  ({test.expected})")
         echo(click.wrap_text(test.question, 78, initial_indent="      ", subsequent_indent="      "))
         for claim in test.patches:
@@ -420,7 +408,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
         return OK
     for output in (state, table):
         if output is not None:
-            _check_writable(output)
+            check_writable(output)
     known = campaign.read_state(state)
     reasons = campaign.explanations(bundled.directory("patches").parent / "docs" / "survivors.toml")
     judged = {m.id: known[m.id] for m in work if m.id in known and known[m.id].change == campaign.change(m)}
@@ -428,7 +416,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
         table.write_text("\n".join(rows(work, judged, reasons)) + "\n", encoding="utf-8")
         return OK
     options = Options(model=model, memory_bytes=memory_default() // jobs, time_s=60)
-    tests = [_read(path) for path in bundled.litmus_files(list(paths))]
+    tests = [read_test(path) for path in bundled.litmus_files(list(paths))]
     runs, left_out = campaign.measure(tests, _profile_list(arch), options, state)
     for name in left_out:
         click.echo(f"not used, since the model as it is does not pass: {name}")
@@ -479,7 +467,7 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
 
     sides = diffing.side(a), diffing.side(b)
     found = diffing.compare(
-        *sides, [_read(path) for path in bundled.litmus_files(list(tests))], _profile_list(arch),
+        *sides, [read_test(path) for path in bundled.litmus_files(list(tests))], _profile_list(arch),
         Options(threads=threads, memory_bytes=memory or memory_default(), time_s=time_s),
         (lambda line: click.echo(f"comparing {line}", err=True)) if is_terminal(sys.stderr) else lambda line: None,
     )  # fmt: skip
@@ -519,3 +507,4 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
 
 
 cli.add_command(explore.explore)
+cli.add_command(export.export)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,6 +12,8 @@ from typing import Any, TextIO
 import click
 
 from ptelab import checking
+from ptelab.litmus import build
+from ptelab.litmus.resolve import Test
 
 OK, FAILED, BAD_INPUT, LIMIT, SKIPPED = range(5)
 
@@ -74,3 +77,18 @@ class ProgressLine:
         rate = p.states / max(time.monotonic() - self._started, 0.1)
         memory = f"  {p.memory_bytes / (1 << 20):,.0f} MB" if p.memory_bytes else ""
         self._status.update(f"{p.states:,} states  {rate:,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}")
+
+
+def read_test(path: Path) -> Test:
+    """The test that a litmus file holds."""
+    try:
+        return build.read(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def check_writable(path: Path) -> None:
+    """Refuse an output file before the work is done instead of after it."""
+    target = path if path.exists() else path.parent
+    if path.is_dir() or not target.exists() or not os.access(target, os.W_OK):
+        raise BadInput(f"{path}: cannot be written")

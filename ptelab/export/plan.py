@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What an exported model is made of, whatever language it is written in.
+
+A function in which threads stop is cut into *segments*, which begin where control can come in: at the start of a
+block, at a stop, behind a call.  A thread that stands still is a number, its *place*: a function and the segment at
+whose beginning it stands.  Who called whom is in the frames: each has the number of the call that made it.  So a state
+has one form only, and no more and no fewer states are told apart than by the reference machine without reductions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ptelab import ir
+from ptelab.layout import Layout
+from ptelab.link import CallSite, Code, Program, StackObject, Stop
+from ptelab.memory import Memory
+from ptelab.scenario import Scenario
+
+ThreadStart = tuple[int, tuple[tuple[int, ...], ...]]
+
+
+class ExportError(ValueError):
+    """The scenario cannot be written in that language."""
+
+
+COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The initial state: the cells of memory, and the position and frames of each thread."""
+
+    cells: tuple[int, ...]
+    threads: tuple[ThreadStart, ...]
+
+
+@dataclass(slots=True)
+class Segment:
+    """Statements that run one after the other; what comes behind is `following`, `call` or `term`."""
+
+    number: int
+    stop: Stop | None = None
+    stmts: list[tuple[int, int, ir.Stmt]] = field(default_factory=list)  # with block and index
+    term: ir.Term | None = None
+    resumed: ir.Call | None = None  # the call behind which this begins
+    call: CallSite | None = None  # of a function that may stop, in the last statement
+    following: int = 0  # the segment behind the call, or that control falls into
+
+
+@dataclass(slots=True)
+class Part:
+    """A reachable function.  `vars` are those that a frame keeps; none for a function that does not stop."""
+
+    number: int
+    code: Code
+    segments: list[Segment]
+    block_at: dict[int, int]  # block → segment
+    callers: list[tuple[Part, CallSite]] = field(default_factory=list)  # of a function that may stop
+
+    @property
+    def function(self) -> ir.Function:
+        return self.code.function
+
+    @property
+    def name(self) -> str:
+        return self.code.function.name
+
+    @property
+    def objects(self) -> list[StackObject]:
+        return self.code.objects
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a thread can stand still."""
+
+    number: int  # from 1; 0 is the end
+    part: Part
+    segment: int
+    choose: bool
+
+
+class Plan:
+    """The parts of a scenario's program, callees before their callers, and where its threads can stand."""
+
+    def __init__(self, scenario: Scenario, program: Program, layout: Layout, memory: Memory, final: str, start: Start):
+        self.scenario = scenario
+        self.program = program
+        self.layout = layout
+        self.module = layout.module
+        self.memory = memory
+        self.start = start
+        self.parts: dict[str, Part] = {}
+        wanted = _reachable(program, [*(t.root for t in scenario.threads), final])
+        for name in (n for n in program.order if n in wanted):
+            segments, block_at = _segments(program.codes[name], program)
+            self.parts[name] = Part(len(self.parts), program.codes[name], segments, block_at)
+        self.final = self.parts[final]
+        self.stopping = [p for p in self.parts.values() if p.code.may_stop]
+        for part in self.stopping:
+            for site in part.code.calls:
+                self.parts[site.callee].callers.append((part, site))
+        self.places: list[Place] = []
+        self._place_at: dict[tuple[str, int], Place] = {}
+        for part in self.stopping:
+            for segment in part.segments:
+                if segment.stop is not None:
+                    place = Place(len(self.places) + 1, part, segment.number, segment.stop.choose)
+                    self.places.append(place)
+                    self._place_at[part.name, segment.number] = place
+        self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock"]
+        self.situations: list[str] = []
+        self._names()
+        self.written = self._written()
+
+    def place(self, part: Part, segment: int) -> int:
+        """The number of a place."""
+        return self._place_at[part.name, segment].number
+
+    def root(self, thread: int) -> Part:
+        return self.parts[self.scenario.threads[thread].root]
+
+    def alternatives(self, thread: int) -> int:
+        """The largest number of alternatives that a thread ever has."""
+        most = 1
+        for name in _reachable(self.program, [self.scenario.threads[thread].root]):
+            function = self.parts[name].function
+            for block in function.blocks:
+                for stmt in block.stmts:
+                    if isinstance(stmt, ir.Choose):
+                        fits = 1 << self.layout.width(function.vars[stmt.dst])
+                        largest = bound(stmt.count, function, self.layout)
+                        most = max(most, fits if largest is None else min(fits, largest))
+        return most
+
+    def start_place(self, thread: int) -> int:
+        """Where a thread stands at first."""
+        vpc, _ = self.start.threads[thread]
+        if not vpc:
+            return 0
+        position = self.program.position[vpc]
+        assert position is not None
+        context, stop = position
+        part = self.parts[context.code.function.name]
+        return self.place(part, next(s.number for s in part.segments if s.stop is stop))
+
+    def start_frames(self, thread: int) -> list[tuple[Part, int, dict[str, int], dict[tuple[str, int], list[int]]]]:
+        """The frames of a thread at first: function, number of its call, variables, cells of its stack objects."""
+        vpc, frames = self.start.threads[thread]
+        if not vpc:
+            return []
+        position = self.program.position[vpc]
+        assert position is not None
+        chain = []
+        context = position[0]
+        while context is not None:
+            chain.append(context)
+            context = context.parent  # type: ignore[assignment]
+        found = []
+        for ctx, values in zip(reversed(chain), frames, strict=True):
+            part = self.parts[ctx.code.function.name]
+            call = 0
+            if ctx.parent is not None:
+                assert ctx.call is not None
+                call = self.call_number(part, ctx.parent.code.function.name, ctx.call)
+            objects: dict[tuple[str, int], list[int]] = {}
+            at = len(ctx.code.slots)
+            for made in part.objects:
+                size = self.object_cells(made.struct).size
+                objects[made.struct, made.number] = list(values[at : at + size])
+                at += size
+            found.append((part, call, dict(zip(ctx.code.slots, values, strict=False)), objects))
+        return found
+
+    def call_number(self, callee: Part, caller: str, site: CallSite) -> int:
+        """Which of the calls of a function this is, from 1; 0 is the thread's own."""
+        return 1 + next(n for n, (p, s) in enumerate(callee.callers) if p.name == caller and s.number == site.number)
+
+    def object_cells(self, struct: str) -> Memory:
+        """The cells of one stack object."""
+        memory = Memory(self.layout, ())
+        memory.add(self.layout, self.module.structs[struct], 1)
+        return memory
+
+    def rest(self, thread: int) -> int:
+        """Where a thread stands when the run may be over."""
+        return self.start_place(thread) if self.scenario.threads[thread].daemon else 0
+
+    def _names(self) -> None:
+        for part in self.parts.values():
+            for block in part.function.blocks:
+                for stmt in block.stmts:
+                    if isinstance(stmt, ir.Flag) and stmt.name not in self.flags:
+                        self.flags.append(stmt.name)
+                    if isinstance(stmt, ir.Reach) and stmt.name not in self.situations:
+                        self.situations.append(stmt.name)
+
+    def _written(self) -> set[tuple[str, str]]:
+        return {
+            (stmt.place.struct, stmt.place.field)
+            for part in self.parts.values()
+            for block in part.function.blocks
+            for stmt in block.stmts
+            if isinstance(stmt, ir.Store | ir.Atomic | ir.Lock)
+        }
+
+
+def _reachable(program: Program, roots: list[str]) -> set[str]:
+    seen: set[str] = set()
+    todo = list(roots)
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            for block in program.codes[name].function.blocks:
+                todo += [s.function for s in block.stmts if isinstance(s, ir.Call)]
+    return seen
+
+
+def _segments(code: Code, program: Program) -> tuple[list[Segment], dict[int, int]]:
+    """Cut a function where control can come in."""
+    segments: list[Segment] = []
+    block_at: dict[int, int] = {}
+
+    def begin(stop: Stop | None = None) -> Segment:
+        segments.append(Segment(len(segments), stop))
+        return segments[-1]
+
+    for b, block in enumerate(code.function.blocks):
+        now = begin()
+        block_at[b] = now.number
+        for i, stmt in enumerate(block.stmts):
+            stop = code.stop_at.get((b, i))
+            if stop is not None:
+                if now.stmts or now.resumed is not None:
+                    now.following = len(segments)
+                    now = begin(stop)
+                else:
+                    now.stop = stop
+            now.stmts.append((b, i, stmt))
+            call = code.call_at.get((b, i))
+            if call is not None:
+                assert isinstance(stmt, ir.Call)
+                now.call, now.following = call, len(segments)
+                now = begin()
+                now.resumed = stmt
+        now.term = block.term
+    return segments, block_at
+
+
+def bound(expr: ir.Expr, function: ir.Function, layout: Layout) -> int | None:
+    """The largest value of an expression that cannot be negative; None when that is not known."""
+
+    def of(e: ir.Expr) -> int | None:
+        return bound(e, function, layout)
+
+    match expr:
+        case ir.Const(value):
+            return int(value) if value >= 0 else None
+        case ir.Param(name):
+            return layout.param(name)
+        case ir.Var(name):
+            return (1 << layout.width(function.vars[name])) - 1
+        case ir.Self(what):
+            return layout.param("NR_THREADS" if what == "thread" else "NR_CPUS") - 1
+        case ir.Not():
+            return 1
+        case ir.Select(_, a, b):
+            x, y = of(a), of(b)
+            return None if x is None or y is None else max(x, y)
+        case ir.Bin(op, a, b):
+            if op in COMPARISONS or op in ("and", "or"):
+                return 1
+            x, y = of(a), of(b)
+            if x is None or y is None:
+                return None
+            match op:
+                case "+":
+                    return x + y
+                case "*":
+                    return x * y
+                case "&":
+                    return min(x, y)
+                case "|" | "^":
+                    return int((1 << max(x.bit_length(), y.bit_length())) - 1)
+                case "//" | ">>":
+                    return x
+                case "%":
+                    return y - 1
+    return None
