@@ -43,8 +43,8 @@ class Spin:
     needs = ("spin", "gcc")
 
     def __init__(
-        self, model: Path, *, reduce: bool = False, deadlocks: bool = True, optimise: str = "-O2", memory_mb: int = 4096,
-    ) -> None:  # fmt: skip
+        self, model: Path, *, reduce: bool = False, deadlocks: bool = True, optimise: str = "-O2", memory_mb: int = 4096
+    ) -> None:
         started = time.monotonic()
         self.directory = model.parent / f"{model.stem}.{'por' if reduce else 'full'}"
         self.directory.mkdir(exist_ok=True)
@@ -55,7 +55,9 @@ class Spin:
         _run(["gcc", optimise, "-w", *options, "-o", "pan", "pan.c"], self.directory)
         self.build_seconds = time.monotonic() - started
 
-    def run(self, *, hash_bits: int = 22, depth: int = 2_000_000, cpu: int | None = None, time_s: float = 600) -> Result:
+    def run(
+        self, *, hash_bits: int = 22, depth: int = 2_000_000, cpu: int | None = None, time_s: float = 600
+    ) -> Result:
         """Explore; incomplete when the search met one of pan's limits."""
         started = time.monotonic()
         text = _output(pinned(cpu, ["./pan", f"-w{hash_bits}", f"-m{depth}"]), self.directory, time_s)
