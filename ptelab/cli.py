@@ -18,7 +18,7 @@ import click
 import ptelab
 from ptelab import bundled, checking
 from ptelab.checking import ENGINES, Options
-from ptelab.commands import explore, export
+from ptelab.commands import explore, export, live
 from ptelab.commands.shared import (
     BAD_INPUT,
     FAILED,
@@ -508,3 +508,4 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
 
 cli.add_command(explore.explore)
 cli.add_command(export.export)
+cli.add_command(live.live)

@@ -60,6 +60,7 @@ LAYERS: dict[str, set[str]] = {
     "coverage": {"frontend", "ir", "source"},
     "mutation": {"checking", "frontend", "layout", "link", "litmus", "source"},
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
+    "live": {"checking", "litmus", "native"},
     "showing": {"frontend", "irtext", "source", "checking"},
     "export": {"ir", "layout", "link", "memory", "scenario"},
     "commands": {
@@ -69,6 +70,7 @@ LAYERS: dict[str, set[str]] = {
         "export",
         "lanes",
         "litmus",
+        "live",
         "machine",
         "programs",
         "scenario",

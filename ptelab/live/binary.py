@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The agent as an executable in memory, and its processes."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ptelab.live import program
+from ptelab.live.architectures import ENTRY, Architecture
+from ptelab.native.lowlevel import translate
+from ptelab.native.standalone import BASE, Target, executable
+
+_ROUTINES = {"sys6": "system_call", "try_load": "load", "try_store": "store", "spawn": "spawn", "relax": "relax"}
+_SPINS_MAX = 2000
+
+
+@functools.cache
+def agent(machine_name: str, size: int) -> bytes:
+    """The executable for an architecture and a size of the shared memory."""
+    from ptelab.live.architectures import ARCHITECTURES
+
+    machine = ARCHITECTURES[machine_name]
+    constants = {
+        "ALL_ONES": (1 << 64) - 1, "CONTROL": program.CONTROL, "CONTROL_BYTES": size, "CONTROL_FD": program.CONTROL_FD,
+        "STACKS": program.STACKS, "STACK_BYTES": program.STACK_BYTES, "PROGRAMS_MAX": program.PROGRAMS_MAX,
+        "REGISTERS": program.REGISTERS, "REGISTERS_MAX": program.REGISTERS_MAX, "ACTION": program.ACTION,
+        "SIGNAL": program.SIGNAL, "RANDOM": program.RANDOM, "SPINS_MAX": _SPINS_MAX,
+        "HANDLER": BASE + machine.offsets["handler"], "RESTORER": BASE + machine.offsets.get("restorer", 0),
+    }  # fmt: skip
+    constants |= {f"SYS_{name}": number for name, number in machine.numbers.items()}
+    constants |= {f"OP_{name}": number for name, number in program.NUMBER.items()}
+    external = {name: _address(machine, routine) for name, routine in _ROUTINES.items()}
+    source = Path(__file__).with_name("agent.py").read_text(encoding="utf-8")
+    target = Target(machine.triple, machine.elf_machine, machine.routines, machine.offsets["start"], ENTRY)
+    return executable(translate(source, constants, external), target)
+
+
+def _address(machine: Architecture, routine: str) -> str:
+    return f"inttoptr (i64 {BASE + machine.offsets[routine]} to ptr)"
+
+
+class Hung(Exception):
+    """The agent did not come to an end."""
+
+
+class Crashed(Exception):
+    """The agent ended otherwise than it should."""
+
+
+def start(image: bytes, shared_fd: int, cpus: set[int] | None = None) -> int:
+    """Start the agent in a process group of its own: the number of the process."""
+    fd = os.memfd_create("ptelab-agent")
+    os.write(fd, image)
+    child = os.fork()
+    if child:
+        os.close(fd)
+        return child
+    try:
+        os.setpgid(0, 0)
+        if cpus:
+            os.sched_setaffinity(0, cpus)
+        os.dup2(shared_fd, program.CONTROL_FD)
+        os.execve(fd, ["ptelab-agent"], {})
+    finally:
+        os._exit(97)
+
+
+def finish(child: int, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Wait until the agent has ended.  Raises Hung and Crashed; nothing of it is left either way."""
+    deadline = time.monotonic() + seconds
+    try:
+        while True:
+            pid, status = os.waitpid(child, os.WNOHANG)
+            if pid:
+                child = 0
+                if status:
+                    raise Crashed(f"the agent ended with status {os.waitstatus_to_exitcode(status)}")
+                return
+            if time.monotonic() > deadline:
+                raise Hung
+            meanwhile()
+            time.sleep(0.002)
+    finally:
+        if child:
+            os.killpg(child, signal.SIGKILL)
+            os.waitpid(child, 0)

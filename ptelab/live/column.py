@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The columns of a litmus test as programs for the agent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ptelab.litmus import syntax as s
+from ptelab.litmus.resolve import Column
+from ptelab.live.program import Arg, Label, Program, Reg
+
+if TYPE_CHECKING:
+    from ptelab.live.scenario import Stage
+
+PAGE = 4096
+
+CONSTANTS = {
+    "PROT_NONE": 0, "PROT_READ": 1, "PROT_WRITE": 2,
+    "MREMAP_MAYMOVE": 1, "MREMAP_FIXED": 2, "MREMAP_DONTUNMAP": 4,
+    "MADV_DONTNEED": 4, "MADV_FREE": 8, "MADV_REMOVE": 9, "MADV_COLD": 20, "MADV_PAGEOUT": 21,
+    "MADV_POPULATE_READ": 22, "MADV_POPULATE_WRITE": 23,
+}  # fmt: skip
+"""The system's numbers of what columns name."""
+
+SYNC_FILE_RANGE_ALL = 7
+
+
+class Unable(Exception):
+    """Why a test cannot be performed here."""
+
+
+class ColumnCompiler:
+    """Writes the statements of one column into a program."""
+
+    def __init__(self, stage: Stage, column: Column, program: Program) -> None:
+        self.stage, self.test, self.column, self.program = stage, stage.test, column, program
+        self.registers: dict[str, Reg] = {}
+        self.fault = program.reg()
+        self.end = Label()
+
+    def reset(self) -> None:
+        """Give all registers the value that they have at the beginning of a run."""
+        self.program.op("SET", 0, to=self.fault)
+        for name in _registers(self.column.process.body):
+            self.program.op("SET", 0, to=self.register(name))
+
+    def statements(self) -> None:
+        """The column; behind it, its end."""
+        self._statement(self.column.process.body)
+        self.program.label(self.end)
+
+    def register(self, name: str) -> Reg:
+        """The agent's register for one of the column's."""
+        if name not in self.registers:
+            self.registers[name] = self.program.reg()
+        return self.registers[name]
+
+    def _statement(self, statement: s.Statement) -> None:
+        match statement:
+            case s.Block(_, statements):
+                for st in statements:
+                    self._statement(st)
+            case s.Declaration(_, _, names):
+                for name, value in names:
+                    if value is not None:
+                        self._assign(self.register(name.name), value)
+            case s.Assignment(_, s.Name(_, name), value):
+                self._assign(self.register(name), value)
+            case s.Evaluate(_, s.Call() as call):
+                self._call(call, self.program.reg())
+            case s.If(_, condition, then, orelse):
+                other, after = Label(), Label()
+                self.program.op("IF_ZERO", self._value(condition), other)
+                self._statement(then)
+                self.program.jump(after)
+                self.program.label(other)
+                if orelse is not None:
+                    self._statement(orelse)
+                self.program.label(after)
+            case _:
+                raise Unable("a statement is not understood")
+
+    def _assign(self, to: Reg, value: s.Expression) -> None:
+        if isinstance(value, s.Call):
+            self._call(value, to)
+        else:
+            self.program.op("SET", self._value(value), to=to)
+
+    # -------------------------------------------------------------------------------------- expressions
+
+    def _value(self, e: s.Expression) -> Arg:
+        match e:
+            case s.Integer(_, value):
+                return value
+            case s.PageSize():
+                return PAGE
+            case s.Name(_, name):
+                if name in CONSTANTS:
+                    return CONSTANTS[name]
+                return self.register(name)
+            case s.Unary(_, "-", s.Name(_, name)):
+                from ptelab.litmus.columns import errno_value
+
+                return -(errno_value(name) or 0)
+            case s.Unary(_, "!", a):
+                return self._op("EQUAL", self._value(a), 0)
+            case s.Binary(_, op, a, b):
+                x, y = self._value(a), self._value(b)
+                if isinstance(x, int) and isinstance(y, int) and op in "+-*|":
+                    return {"+": x + y, "-": x - y, "*": x * y, "|": x | y}[op]
+                simple = {"+": "ADD", "-": "SUB", "*": "TIMES", "|": "OR", "==": "EQUAL", "<": "LESS"}
+                if op in simple:
+                    return self._op(simple[op], x, y)
+                match op:
+                    case "!=":
+                        return self._not(self._op("EQUAL", x, y))
+                    case ">":
+                        return self._op("LESS", y, x)
+                    case "<=":
+                        return self._not(self._op("LESS", y, x))
+                    case ">=":
+                        return self._not(self._op("LESS", x, y))
+                    case "&&" | "||":
+                        truths = self._not(self._op("EQUAL", x, 0)), self._not(self._op("EQUAL", y, 0))
+                        return self._op("AND" if op == "&&" else "OR", *truths)
+        raise Unable("an expression is not understood")
+
+    def _op(self, op: str, *args: Arg) -> Reg:
+        to = self.program.reg()
+        self.program.op(op, *args, to=to)
+        return to
+
+    def _not(self, value: Arg) -> Reg:
+        return self._op("EQUAL", value, 0)
+
+    def _address(self, e: s.Expression) -> int:
+        match e:
+            case s.Name(_, name) if name in self.test.vmas:
+                return self.stage.address(name, 0)
+            case s.Binary(_, "+", a, b):
+                number = self._value(b)
+                assert isinstance(number, int)
+                return self._address(a) + number
+            case s.Unary(_, "&", s.Unary(_, "*", a)):
+                return self._address(a)
+            case s.Unary(_, "&", s.Subscript(_, a, index)) | s.Subscript(_, a, index):
+                number = self._value(index)
+                assert isinstance(number, int)
+                return self._address(a) + number
+            case s.Unary(_, "*", a):
+                return self._address(a)
+        raise Unable("an address is not understood")
+
+    # -------------------------------------------------------------------------------------------- calls
+
+    def _call(self, call: s.Call, to: Reg) -> None:
+        p = self.program
+        if call.name == "READ_ONCE":
+            refused = Label()
+            loaded = p.reg()
+            p.load(loaded, self._address(call.args[0]), refused)
+            p.op("SET", loaded, to=to)
+            self._refused(refused)
+        elif call.name == "WRITE_ONCE":
+            refused = Label()
+            p.store(self._address(call.args[0]), self._value(call.args[1]), refused)
+            self._refused(refused)
+        else:
+            writer = getattr(self, f"_call_{call.name}", None)
+            if writer is None:
+                raise Unable(f"{call.name} happens within the kernel: user space has no way to do just that")
+            writer(call.args, to)
+
+    # What a refused access does: its column ends, and the signal is noted.
+    def _refused(self, refused: Label) -> None:
+        p = self.program
+        on = Label()
+        p.jump(on)
+        p.label(refused)
+        p.op("SET", Reg(1), to=self.fault)
+        p.jump(self.end)
+        p.label(on)
+
+    # A system call whose result is 0 or -errno.
+    def _system(self, to: Reg, name: str, *args: Arg) -> None:
+        p = self.program
+        p.call(name, *args, to=to)
+        after = Label()
+        p.op("IF_ZERO", self._not(self._op("LESS", to, 0)), after)
+        p.op("SET", 0, to=to)
+        p.label(after)
+        # An error stays; anything else is 0.
+
+    def _call_munmap(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        self._system(to, "munmap", self._address(args[0]), self._value(args[1]))
+
+    def _call_madvise(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if isinstance(args[2], s.Integer):
+            raise Unable("an advice that is a number of the model's means something else here")
+        self._system(to, "madvise", self._address(args[0]), self._value(args[1]), self._value(args[2]))
+
+    def _call_mprotect(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        self._system(to, "mprotect", self._address(args[0]), self._value(args[1]), self._value(args[2]))
+
+    def _call_mremap(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        old, new = self._address(args[0]), self._address(args[4])
+        self._system(to, "mremap", old, *(self._value(a) for a in args[1:4]), new)
+
+    def _call_fork(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        assert isinstance(args[0], s.Name)
+        child = self.stage.child_program(args[0].name)
+        self.program.op("FORK", child.number, to=to)
+        self.program.op("SET", 0, to=to)
+
+    def _file(self, e: s.Expression) -> str:
+        if not isinstance(e, s.Name) or e.name not in self.test.files:
+            raise Unable("a file is not understood")
+        return e.name
+
+    def _call_writeback(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        name, index = self._file(args[0]), self._value(args[1])
+        assert isinstance(index, int)
+        fd = self.stage.files[name].fd
+        self._system(to, "sync_file_range", fd, index * PAGE, PAGE, SYNC_FILE_RANGE_ALL)
+
+    def _call_truncate(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        name, length = self._file(args[0]), self._value(args[1])
+        assert isinstance(length, int)
+        self._system(to, "ftruncate", self.stage.files[name].fd, length * PAGE)
+
+    def _call_reclaim(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        name = self._file(args[0])
+        first, count = self._value(args[1]), self._value(args[2])
+        assert isinstance(first, int) and isinstance(count, int)
+        for vma in self.test.vmas.values():
+            if vma.file == name and vma.mm == self.stage.main_mm:
+                low = max(first, vma.pgoff)
+                high = min(first + count, vma.pgoff + vma.pages)
+                if low < high:
+                    start = self.stage.address(vma.name, low - vma.pgoff)
+                    self._system(to, "madvise", start, (high - low) * PAGE, CONSTANTS["MADV_PAGEOUT"])
+
+
+def _registers(statement: s.Statement) -> list[str]:
+    match statement:
+        case s.Block(_, statements):
+            return [name for st in statements for name in _registers(st)]
+        case s.Declaration(_, _, names):
+            return [name.name for name, _ in names]
+        case s.Assignment(_, s.Name(_, name), _):
+            return [name]
+        case s.If(_, _, then, orelse):
+            return _registers(then) + (_registers(orelse) if orelse else [])
+    return []
+
+
+def register_names(column: Column) -> list[str]:
+    """The registers of a column, each once."""
+    return list(dict.fromkeys(_registers(column.process.body)))

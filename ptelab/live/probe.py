@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the running kernel and this user's rights allow: tried, never assumed."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import struct
+from dataclasses import dataclass
+
+from ptelab.live.architectures import Architecture, running
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What was found.  The descriptors are inherited by the agent; -1 where there is none."""
+
+    machine: Architecture | None
+    cpus: tuple[int, ...]
+    frames: bool  # page frame numbers can be read, and with them counts and flags of pages
+    kpagecount: int = -1
+    kpageflags: int = -1
+
+
+def probe() -> Abilities:
+    """Try what tests need."""
+    cpus = tuple(sorted(os.sched_getaffinity(0)))
+    files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
+    frames = all(fd >= 0 for fd in files) and _frame_number() != 0
+    return Abilities(running(), cpus, frames, *files)
+
+
+def _open(path: str) -> int:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return -1
+    os.set_inheritable(fd, True)
+    return fd
+
+
+# The frame of a page of ours; 0 when the kernel hides it.
+def _frame_number() -> int:
+    import ctypes
+
+    with (
+        contextlib.suppress(OSError),
+        mmap.mmap(-1, mmap.PAGESIZE) as page,
+        open("/proc/self/pagemap", "rb") as pagemap,
+    ):
+        page[0] = 1
+        view = ctypes.c_char.from_buffer(page)
+        address = ctypes.addressof(view)
+        del view
+        word: int = struct.unpack("<Q", os.pread(pagemap.fileno(), 8, address // mmap.PAGESIZE * 8))[0]
+        return word & (1 << 55) - 1
+    return 0

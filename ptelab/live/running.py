@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Run a test on the kernel: batches with other CPUs and other delays, until the time is up."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+import platform
+import struct
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ptelab.litmus.resolve import Test
+from ptelab.live import binary
+from ptelab.live.column import Unable
+from ptelab.live.observed import ENTRIES, Seen, histogram, labels
+from ptelab.live.probe import Abilities
+from ptelab.live.program import CONTROL
+from ptelab.live.scenario import OpenFile, Stage
+
+DELAYS = (0, 20, 200, 1000)
+"""The longest random delays of columns, in turns of a loop of some 40 ns."""
+
+RUNS_MAX = 20_000
+_GRACE_S = 10.0
+_TMPFS_MAGIC = 0x01021994
+
+
+@dataclass(slots=True)
+class Result:
+    """What was seen."""
+
+    histogram: Counter[Seen] = field(default_factory=Counter)
+    runs: int = 0
+    seconds: float = 0.0
+    hung: bool = False
+
+
+def perform(test: Test, abilities: Abilities, seconds: float, directory: Path | None) -> tuple[list[str], Result]:
+    """Run a test for some seconds: what its outcomes show, and which were seen.  Raises Unable."""
+    if abilities.machine is None:
+        raise Unable(f"the agent does not know {platform.machine()}")
+    if any(not f.shmem for f in test.files.values()) and not on_disk(directory):
+        raise Unable("its files need a disk, and the directory is in memory (--directory names another)")
+    with files(test, directory) as opened:
+        stage = Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX)
+        return labels(stage), run(stage, abilities, seconds)
+
+
+@contextlib.contextmanager
+def files(test: Test, directory: Path | None) -> Iterator[dict[str, OpenFile]]:
+    """The files of a test, in a directory that is ours and goes away."""
+    with contextlib.ExitStack() as stack:
+        made: dict[str, OpenFile] = {}
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="ptelab-", dir=directory))
+        for file in test.files.values():
+            if file.shmem:
+                fd = os.memfd_create(f"ptelab-{file.name}")
+            else:
+                fd = os.open(Path(place) / file.name, os.O_RDWR | os.O_CREAT, 0o600)
+            stack.callback(os.close, fd)
+            os.set_inheritable(fd, True)
+            for index, value in enumerate(file.values):  # a page at a time, so that no large folio holds several
+                os.pwrite(fd, struct.pack("<Q", value).ljust(mmap.PAGESIZE, b"\0"), index * mmap.PAGESIZE)
+            made[file.name] = OpenFile(fd, not file.shmem)
+        yield made
+
+
+def on_disk(directory: Path | None) -> bool:
+    """Whether files in a directory have a disk behind them."""
+    import ctypes
+
+    path = str(directory or tempfile.gettempdir()).encode()
+    buffer = ctypes.create_string_buffer(256)
+    libc = ctypes.CDLL(None)
+    return bool(libc.statfs(path, buffer) == 0 and struct.unpack_from("<q", buffer)[0] != _TMPFS_MAGIC)
+
+
+def run(stage: Stage, abilities: Abilities, seconds: float) -> Result:
+    """Run a test for some seconds."""
+    result = Result()
+    started = time.monotonic()
+    columns = sorted(stage.cpu_masks)
+    batch = 0
+    while not result.hung and (batch < len(DELAYS) or time.monotonic() - started < seconds):
+        cpus = abilities.cpus
+        masks = {c: 1 << cpus[(c + batch // len(DELAYS) + i * (batch % 2)) % len(cpus)] for i, c in enumerate(columns)}
+        if len(columns) == 2 and len(cpus) > 1:  # two columns always have a CPU each
+            masks = {c: 1 << cpus[(i + batch) % len(cpus)] for i, c in enumerate(columns)}
+        _batch(stage, masks, DELAYS[batch % len(DELAYS)], seconds / len(DELAYS), result)
+        batch += 1
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, result: Result) -> None:
+    fd, memory = stage.shared.lay_down()
+    with contextlib.closing(memory):
+        for column, mask in masks.items():
+            struct.pack_into("<Q", memory, stage.cpu_mask(column) - CONTROL, mask)
+        struct.pack_into("<Q", memory, stage.delay - CONTROL, delay)
+        machine = stage.abilities.machine
+        assert machine is not None
+        try:
+            child = binary.start(binary.agent(machine.profile, stage.shared.size), fd)
+        finally:
+            os.close(fd)
+        stop = _Stop(memory, stage.stop - CONTROL, time.monotonic() + seconds)
+        try:
+            binary.finish(child, seconds + _GRACE_S, stop)
+        except binary.Hung:
+            result.hung = True
+        (done,) = struct.unpack_from("<Q", memory, stage.run - CONTROL)
+        done = max(0, done - 1) if result.hung else done
+        first = stage.shared.results - CONTROL
+        result.histogram += histogram(stage, memory[first : first + done * stage.row_bytes], done)
+        result.runs += done
+
+
+class _Stop:
+    """Tells the agent when its time is up."""
+
+    def __init__(self, memory: mmap.mmap, offset: int, deadline: float) -> None:
+        self.memory, self.offset, self.deadline = memory, offset, deadline
+
+    def __call__(self) -> None:
+        if time.monotonic() > self.deadline:
+            self.memory[self.offset] = 1

@@ -1,0 +1,447 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A litmus test as programs for the agent: the initial state is made, the columns run, what is there is looked at.
+
+The first mm of a test is that of the agent itself, whose first thread directs a run; each column has a thread, or a
+process when it runs in another mm.  A run goes: make the files and mappings as the test begins, release the columns,
+let them meet, wait until all have ended, look, take everything away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
+from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, ColumnCompiler, Unable, register_names
+from ptelab.live.probe import Abilities
+from ptelab.live.program import RESULTS, WORD, Arg, Label, Program, Reg, Shared
+
+TABLE_BYTES = 512 * PAGE
+TEST_AREA = 0x200000000
+"""Where the page tables of a test begin; the first VMA ends at the end of a table, as in the model."""
+WATCH_AREA = 0x300000000
+"""Where the agent maps files itself, to look at them."""
+
+PROT_READ, PROT_WRITE = 1, 2
+MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
+MADV_DONTNEED, MADV_DONTDUMP = 4, 16
+O_RDONLY, O_WRONLY = 0, 1
+AT_FDCWD = -100
+POSIX_FADV_DONTNEED = 4
+PFN_MASK = (1 << 55) - 1
+UNKNOWN = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file of the test: its descriptor, which the agent inherits."""
+
+    fd: int
+    has_disk: bool
+
+
+@dataclass
+class Stage:
+    """What the programs of a test share.  `fields` are the words of a result, by what they hold."""
+
+    test: Test
+    abilities: Abilities
+    files: dict[str, OpenFile]
+    entries: int  # of a PTE table in the model
+    runs_max: int
+    shared: Shared = field(init=False)
+    fields: dict[str, int] = field(default_factory=dict)
+    columns: dict[int, ColumnCompiler] = field(default_factory=dict)
+    children: dict[str, Program] = field(default_factory=dict)
+    cpu_masks: dict[int, int] = field(default_factory=dict)  # column → where its mask lies
+    main_mm: str = ""
+
+    def __post_init__(self) -> None:
+        self.shared = Shared(0)
+        words = self.shared.words
+        self.stop, self.delay, self.row, self.run = words(), words(), words(), words()
+        self.go, self.start, self.done, self.ready, self.seen, self.fin = (words() for _ in range(6))
+        self.pagemap_path = self.shared.bytes(b"/proc/self/pagemap\0")
+        self.clear_refs_path = self.shared.bytes(b"/proc/self/clear_refs\0")
+        self.one = self.shared.bytes(b"1")
+        self.main_mm = next((m for m in self.test.mms if m not in self.test.children), "")
+        _check(self.test)
+        Director(self).write()
+        self.shared.results_bytes = self.runs_max * self.row_bytes
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of one result."""
+        return max(1, len(self.fields)) * WORD
+
+    def field(self, name: str) -> int:
+        """Where a word of a result lies within it."""
+        return self.fields.setdefault(name, len(self.fields)) * WORD
+
+    def address(self, vma: str, page: int) -> int:
+        """The address of a page of a mapping: two tables of the model meet where two of the machine do."""
+        return TEST_AREA + TABLE_BYTES + (self.test.vmas[vma].start + page - self.entries) * PAGE
+
+    def vmas_of(self, mm: str) -> list[Vma]:
+        """The mappings that an mm has at first."""
+        return [v for v in self.test.vmas.values() if v.mm == mm and not v.hole]
+
+    def child_program(self, mm: str) -> Program:
+        """What the process does that a column's fork makes."""
+        if mm not in self.children:
+            self.children[mm] = self.shared.program()
+        return self.children[mm]
+
+    def cpu_mask(self, column: int) -> int:
+        """The address of the set of CPUs that a column runs on."""
+        if column not in self.cpu_masks:
+            self.cpu_masks[column] = self.shared.words(1, 1)
+        return self.cpu_masks[column]
+
+
+def _check(test: Test) -> None:
+    for column in test.columns:
+        if column.active_mm:
+            raise Unable("user space does not choose which mm a CPU has loaded")
+    if any(f.device for f in test.files.values()):
+        raise Unable("a driver's memory is needed")
+    if any(b.huge for b in test.ptes.values()):
+        raise Unable("huge pages are not made here")
+    if any(b.ksm for b in test.ptes.values()):
+        raise Unable("KSM is not run")
+    for vma in test.vmas.values():
+        if vma.readonly:
+            raise Unable("a file that is open for reading only is not made here")
+
+
+class Director:
+    """Writes the program of the first thread, and those of all others."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage, self.test, self.shared = stage, stage.test, stage.shared
+        self.program = self.shared.program()
+        test = self.test
+        self.main_columns = [c for c in test.columns if c.mm in ("", stage.main_mm)]
+        self.others = [m for m in test.mms if m != stage.main_mm and m not in test.children]
+        self.meeting = [c for c in test.columns if c.mm not in test.children]
+        for mm in test.children:
+            if sum(c.mm == mm for c in test.columns) != 1:
+                raise Unable("a forked process with more than one column is not made here")
+
+    def write(self) -> None:
+        """All programs."""
+        stage, p = self.stage, self.program
+        run, row, pagemap = p.reg(), p.reg(), p.reg()
+        p.call("openat", AT_FDCWD, stage.pagemap_path, O_RDONLY, 0, to=pagemap)
+        for column in self.main_columns:
+            p.op("SPAWN", self._column_thread(column).number)
+        others = {mm: self.shared.program() for mm in self.others}
+        for mm, program in others.items():
+            self._other(mm, program)
+        for mm in self.test.children:
+            self._child(mm, stage.child_program(mm))
+        p.op("SET", RESULTS, to=row)  # from here on all columns are known, and so is what a result has of them
+        again, end = p.label(Label()), Label()
+        stop = p.reg()
+        p.load(stop, stage.stop)
+        p.op("ADD", run, 1, to=run)
+        p.op("IF_ZERO", self._is(p, stop, 0), end)
+        p.store(stage.run, run)
+        p.store(stage.row, row)
+        for file in self.test.files.values():
+            self._file(p, file)
+        self._mappings(p, stage.main_mm)
+        self._make_others(p, others, run)
+        p.op("ARRIVE", stage.go)
+        self._await(p, stage.done, run, len(self.test.columns))
+        self._look(p, stage.main_mm, pagemap, row)
+        self._await(p, stage.seen, run, len(self.others) + len(self.test.children))
+        self._registers(p, row)
+        for file in self.test.files.values():
+            self._look_at_file(p, file, pagemap, row)
+        p.op("ARRIVE", stage.fin)
+        for _ in range(len(self.others) + len(self.test.children)):
+            p.call("wait4", -1, 0, 0x40000000, 0)
+        for vma in (v for v in self.test.vmas.values() if v.mm == stage.main_mm):
+            p.call("munmap", stage.address(vma.name, 0), vma.pages * PAGE)
+        for file in self.test.files.values():
+            self._look_at_disk(p, file, row)
+        p.op("ADD", row, stage.row_bytes, to=row)
+        enough = p.reg()
+        p.op("LESS", run, stage.runs_max, to=enough)
+        p.op("IF_ZERO", enough, end)
+        p.jump(again)
+        p.label(end)
+
+    def _is(self, p: Program, a: Arg, b: Arg) -> Reg:
+        to = p.reg()
+        p.op("EQUAL", a, b, to=to)
+        return to
+
+    # Wait until a counter to which `each` arrivals are added in a run has got them all.
+    def _await(self, p: Program, counter: int, run: Arg, each: int) -> None:
+        if each:
+            target = p.reg()
+            p.op("TIMES", run, each, to=target)
+            p.op("AWAIT", counter, target, 0)
+
+    # ----------------------------------------------------------------------------------- the beginning
+
+    # A file as the test begins: these data, clean and in the page cache.
+    def _file(self, p: Program, file: File) -> None:
+        stage, fd = self.stage, self.stage.files[file.name].fd
+        if any(call == "truncate" for call in self._calls()):
+            p.call("ftruncate", fd, len(file.values) * PAGE)
+        there = self.shared.words()
+        for index, value in enumerate(file.values):
+            skip, now = Label(), p.reg()
+            p.call("pread64", fd, there, WORD, index * PAGE)
+            p.load(now, there)
+            p.op("SUB", now, value, to=now)
+            p.op("IF_ZERO", now, skip)
+            p.call("pwrite64", fd, self.shared.words(1, value), WORD, index * PAGE)
+            p.label(skip)
+        if stage.files[file.name].has_disk:
+            p.call("sync_file_range", fd, 0, 0, SYNC_FILE_RANGE_ALL)
+
+    def _calls(self) -> list[str]:
+        from ptelab.litmus.columns import calls_of
+
+        return [name for c in self.test.columns for name in calls_of(c.process.body)]
+
+    def _mappings(self, p: Program, mm: str, inherited: frozenset[str] = frozenset()) -> None:
+        stage = self.stage
+        for vma in stage.vmas_of(mm):
+            start, size = stage.address(vma.name, 0), vma.pages * PAGE
+            pages = {page: bits for (name, page), bits in self.test.ptes.items() if name == vma.name}
+            if vma.name not in inherited:
+                flags = MAP_FIXED | (MAP_SHARED if vma.shared else MAP_PRIVATE)
+                fd, offset = (stage.files[vma.file].fd, vma.pgoff * PAGE) if vma.file else (-1, 0)
+                flags |= 0 if vma.file else MAP_ANONYMOUS
+                prot = PROT_READ | (PROT_WRITE if vma.write else 0)
+                p.call("mmap", start, size, prot, flags, fd, offset)
+                if vma.number % 2:
+                    p.call("madvise", start, size, MADV_DONTDUMP)  # or two of them would be merged into one
+            for page, bits in pages.items():
+                if not (vma.name in inherited and bits.page):
+                    self._entry(p, vma, page, bits)
+            if vma.file and pages:  # others may have been mapped around these
+                for page in set(range(vma.pages)) - set(pages):
+                    p.call("madvise", start + page * PAGE, PAGE, MADV_DONTNEED)
+        if any(not b.young for (name, _), b in self.test.ptes.items() if self.test.vmas[name].mm == mm):
+            opened = p.reg()
+            p.call("openat", AT_FDCWD, stage.clear_refs_path, O_WRONLY, 0, to=opened)
+            p.call("write", opened, stage.one, 1)
+            p.call("close", opened)
+
+    # One entry as the test begins, by the access that makes it.
+    def _entry(self, p: Program, vma: Vma, page: int, bits: Bits) -> None:
+        address = self.stage.address(vma.name, page)
+        if bits.page:
+            if bits.write and not bits.dirty:
+                raise Unable("nothing makes an anonymous page writable and clean")
+            if not bits.write and (bits.exclusive or (bits.exclusive is None and self.test.is_exclusive(bits))):
+                raise Unable("nothing makes an exclusive page that is mapped read-only")
+            if not vma.write:
+                raise Unable("an anonymous page in a read-only mapping is not made here")
+            p.store(address, self.test.pages[bits.page].value)
+            return
+        file = self.test.files[vma.file]
+        notify = vma.shared and vma.write and not file.shmem
+        if bits.write and bits.dirty:
+            p.store(address, file.values[vma.pgoff + page])
+        elif bits.dirty:
+            raise Unable("nothing makes a page of a file dirty and read-only")
+        elif bits.write and notify:
+            raise Unable("nothing makes a page of such a file writable and clean")
+        elif not bits.write and vma.shared and vma.write and file.shmem:
+            raise Unable("pages of memory files are mapped writable at once")
+        else:
+            p.load(p.reg(), address)
+
+    # ---------------------------------------------------------------------------------- other processes
+
+    def _make_others(self, p: Program, others: dict[str, Program], run: Reg) -> None:
+        stage, test = self.stage, self.test
+        for name in test.pages:
+            users = [(v, page) for (v, page), b in test.ptes.items() if b.page == name]
+            mms = [test.vmas[v].mm for v, _ in users]
+            if len(set(mms)) < len(mms):
+                raise Unable("one page twice in a process is not made here")
+            if len(mms) > 1 and len({stage.address(v, page) for v, page in users}) > 1:
+                raise Unable("a page that processes share has one address")
+            if len(mms) > 1 and stage.main_mm not in mms:
+                raise Unable("a page that only other processes share is not made here")
+            alone = [b for (v, page), b in test.ptes.items() if b.page == name]
+            if len(users) == 1 and not alone[0].write:
+                if mms != [stage.main_mm]:
+                    raise Unable("a page that was shared is not made in another process")
+                ended = self.shared.program()
+                p.op("FORK", ended.number)
+                p.call("wait4", -1, 0, 0x40000000, 0)
+        for program in others.values():
+            p.op("FORK", program.number)
+        self._await(p, stage.ready, run, len(others))
+
+    def _inherited(self, mm: str) -> frozenset[str]:
+        test = self.test
+        main = {b.page for (v, _), b in test.ptes.items() if b.page and test.vmas[v].mm == self.stage.main_mm}
+        names = {v for (v, _), b in test.ptes.items() if b.page in main and test.vmas[v].mm == mm}
+        return frozenset(names)
+
+    # A process that is forked for each run and has another mm of the test.
+    def _other(self, mm: str, p: Program) -> None:
+        stage = self.stage
+        run, row, pagemap = p.reg(), p.reg(), p.reg()
+        inherited = self._inherited(mm)
+        places = {stage.address(v, 0) for v in inherited}
+        p.load(run, stage.run)
+        p.load(row, stage.row)
+        p.call("openat", AT_FDCWD, stage.pagemap_path, O_RDONLY, 0, to=pagemap)
+        for vma in stage.vmas_of(stage.main_mm):
+            if stage.address(vma.name, 0) not in places:
+                p.call("munmap", stage.address(vma.name, 0), vma.pages * PAGE)
+        self._mappings(p, mm, inherited)
+        columns = [c for c in self.test.columns if c.mm == mm]
+        for column in columns[1:]:
+            p.op("SPAWN", self._column_once(column).number)
+        p.op("ARRIVE", stage.ready)
+        if columns:
+            self._body(p, columns[0], run)
+        self._await(p, stage.done, run, len(self.test.columns))
+        self._look(p, mm, pagemap, row)
+        p.op("ARRIVE", stage.seen)
+        p.op("AWAIT", stage.fin, run, 0)
+
+    # A process that a column forks.
+    def _child(self, mm: str, p: Program) -> None:
+        stage = self.stage
+        run, row = p.reg(), p.reg()
+        p.load(run, stage.run)
+        p.load(row, stage.row)
+        column = next(c for c in self.test.columns if c.mm == mm)
+        self._body(p, column, run, meets=False)
+        p.op("ARRIVE", stage.seen)
+        p.op("AWAIT", stage.fin, run, 0)
+
+    # ------------------------------------------------------------------------------------------ columns
+
+    # The thread of a column in the agent itself, run after run.
+    def _column_thread(self, column: Column) -> Program:
+        p = self.shared.program()
+        run = p.reg()
+        p.call("sched_setaffinity", 0, WORD, self.stage.cpu_mask(column.number))
+        again = p.label(Label())
+        p.op("ADD", run, 1, to=run)
+        p.op("AWAIT", self.stage.go, run, 0)
+        self._body(p, column, run, released=True)
+        p.jump(again)
+        return p
+
+    def _column_once(self, column: Column) -> Program:
+        p = self.shared.program()
+        run = p.reg()
+        p.load(run, self.stage.run)
+        self._body(p, column, run)
+        return p
+
+    def _body(self, p: Program, column: Column, run: Reg, meets: bool = True, released: bool = False) -> None:
+        stage = self.stage
+        compiler = ColumnCompiler(stage, column, p)
+        stage.columns[column.number] = compiler
+        compiler.reset()
+        if not released:
+            p.call("sched_setaffinity", 0, WORD, stage.cpu_mask(column.number))
+            p.op("AWAIT", stage.go, run, 0)
+        if meets:
+            for (thread, vma, page), bits in self.test.tlbs.items():
+                if thread == column.number:
+                    self._warm(p, vma, page, bits)
+            target, longest = p.reg(), p.reg()
+            p.op("TIMES", run, len(self.meeting), to=target)
+            p.load(longest, stage.delay)
+            p.op("RENDEZVOUS", stage.start, target)
+            p.op("DELAY", longest)
+        compiler.statements()
+        p.op("ARRIVE", stage.done)
+
+    # Let the CPU have a translation in its TLB, by the access that fills it.
+    def _warm(self, p: Program, vma: str, page: int, bits: Bits) -> None:
+        address = self.stage.address(vma, page)
+        entry = self.test.ptes[vma, page]
+        if bits.write and bits.dirty and entry.write and entry.dirty:
+            v = self.test.vmas[vma]
+            page_value = self.test.pages[bits.page].value if bits.page else 0
+            p.store(address, page_value if bits.page else self.test.files[v.file].values[v.pgoff + page])
+        else:
+            p.load(p.reg(), address)
+
+    # -------------------------------------------------------------------------------------------- looking
+
+    def _look(self, p: Program, mm: str, pagemap: Reg, row: Reg) -> None:
+        for vma in (v for v in self.test.vmas.values() if v.mm == mm):
+            first = self.stage.address(vma.name, 0) // PAGE
+            for page in range(vma.pages):
+                to = p.reg()
+                p.op("ADD", row, self.stage.field(f"pagemap {vma.name} {page}"), to=to)
+                p.call("pread64", pagemap, to, WORD, (first + page) * WORD)
+
+    def _registers(self, p: Program, row: Reg) -> None:
+        for number, compiler in self.stage.columns.items():
+            names = {f"{number}:{name}": compiler.register(name) for name in register_names(compiler.column)}
+            for label, register in {**names, f"signal {number}": compiler.fault}.items():
+                self._note(p, row, label, self.shared.register(compiler.program, register))
+
+    def _note(self, p: Program, row: Reg, name: str, address: Arg) -> None:
+        value, to = p.reg(), p.reg()
+        p.load(value, address)
+        p.op("ADD", row, self.stage.field(name), to=to)
+        p.store(to, value)
+
+    def _look_at_file(self, p: Program, file: File, pagemap: Reg, row: Reg) -> None:
+        stage = self.stage
+        count = len(file.values)
+        start = WATCH_AREA + file.number * TABLE_BYTES
+        fd = stage.files[file.name].fd
+        p.call("mmap", start, count * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0)
+        for index in range(count):
+            value, to, address, frame = p.reg(), p.reg(), start + index * PAGE, p.reg()
+            gone, on = Label(), Label()
+            p.op("ADD", row, stage.field(f"value {file.name} {index}"), to=to)
+            p.load(value, address, gone)
+            p.store(to, value)
+            if stage.abilities.frames:
+                p.op("ADD", row, stage.field(f"frame {file.name} {index}"), to=to)
+                p.call("pread64", pagemap, to, WORD, address // PAGE * WORD)
+                p.load(frame, to)
+                p.op("AND", frame, PFN_MASK, to=frame)
+                p.op("TIMES", frame, WORD, to=frame)
+                for what, source in (("count", stage.abilities.kpagecount), ("flags", stage.abilities.kpageflags)):
+                    p.op("ADD", row, stage.field(f"{what} {file.name} {index}"), to=to)
+                    p.call("pread64", source, to, WORD, frame)
+            p.jump(on)
+            p.label(gone)
+            for what in ("value", *(("frame", "count", "flags") if stage.abilities.frames else ())):
+                p.op("ADD", row, stage.field(f"{what} {file.name} {index}"), to=to)
+                p.store(to, UNKNOWN)
+            p.label(on)
+        p.call("munmap", start, count * PAGE)
+
+    # What is on disk: of a page that is clean when nothing maps it any more, dropped and read again.
+    def _look_at_disk(self, p: Program, file: File, row: Reg) -> None:
+        stage = self.stage
+        if not (stage.abilities.frames and stage.files[file.name].has_disk):
+            return
+        fd = stage.files[file.name].fd
+        for index in range(len(file.values)):
+            frame, to, skip = p.reg(), p.reg(), Label()
+            p.op("ADD", row, stage.field(f"frame {file.name} {index}"), to=frame)
+            p.load(frame, frame)
+            p.op("IF_ZERO", self._is(p, self._is(p, frame, UNKNOWN), 0), skip)
+            p.op("AND", frame, PFN_MASK, to=frame)
+            p.op("TIMES", frame, WORD, to=frame)
+            p.op("ADD", row, stage.field(f"later flags {file.name} {index}"), to=to)
+            p.call("pread64", stage.abilities.kpageflags, to, WORD, frame)
+            p.call("fadvise64", fd, index * PAGE, PAGE, POSIX_FADV_DONTNEED)
+            p.op("ADD", row, stage.field(f"disk {file.name} {index}"), to=to)
+            p.call("pread64", fd, to, WORD, index * PAGE)
+            p.label(skip)

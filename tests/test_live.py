@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""`ptelab live`: what is performed on the running kernel, and that a wrong model is noticed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ptelab.cli import cli
+from ptelab.live.architectures import running
+from ptelab.live.running import on_disk
+from ptelab.source import bundled_model
+
+pytestmark = pytest.mark.skipif(running() is None, reason="the agent has no machine code for this architecture")
+
+
+def live(*words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, ["live", "--seconds", "0.1", *words])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    return result.exit_code, result.output
+
+
+def test_the_kernel_does_what_the_model_allows(tmp_path: Path) -> None:
+    # Threads, another process with a shared page, a fork: each way that a column can be performed.
+    """No outcome of the running kernel may be one that the model forbids."""
+    status, text = live("anon_load+store", "cow+load", "fork+store_after", "--json")
+    results = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    assert status == 0
+    assert [r["test"] for r in results] == ["anon_load+store", "cow+load", "fork+store_after"]
+    for r in results:
+        assert r["status"] == "ok" and r["runs"] > 0 and r["outcomes"] and not r["problems"]
+
+
+def test_files_are_written_to_a_disk() -> None:
+    """A test with writeback must run where files have a disk, and must say why it does not elsewhere."""
+    status, text = live("store+writeback")
+    if on_disk(None):
+        assert status == 0 and "Observation store+writeback Never 0" in text
+    else:
+        assert status == 4 and "needs a disk" in text
+
+
+def test_what_cannot_be_done_says_why() -> None:
+    """A test must not be passed over in silence."""
+    status, text = live("scan+store")
+    assert status == 4
+    assert "Test scan+store skipped: a driver's memory is needed" in text
+
+
+def wrong_model(tmp_path: Path, file: str, old: str, new: str) -> str:
+    """A patch that makes the model wrong in one place."""
+    source = bundled_model() / file
+    before = source.read_text(encoding="utf-8")
+    assert before.count(old) == 1
+    changed = before.replace(old, new)
+    names = f"a/model/{file}", f"b/model/{file}"
+    diff = difflib.unified_diff(before.splitlines(True), changed.splitlines(True), *names)
+    patch = tmp_path / "wrong.patch"
+    patch.write_text("Subject: a wrong model\n\n" + "".join(diff), encoding="utf-8")
+    return str(patch)
+
+
+@pytest.mark.parametrize(
+    ("test", "file", "old", "new"),
+    [
+        (  # a fault maps one page
+            "load+around",
+            "linux/mm/memory.py",
+            "    return FAULT_AROUND_PAGES > 1\n",
+            "    return False\n",
+        ),
+        (  # a fault in a mapping of a file gets a signal
+            "readonly_store",
+            "linux/mm/memory.py",
+            "def do_fault(vmf: vm_fault) -> vm_fault_t:\n",
+            "def do_fault(vmf: vm_fault) -> vm_fault_t:\n    return VM_FAULT_SIGBUS\n\n\n"
+            "def do_other_fault(vmf: vm_fault) -> vm_fault_t:\n",
+        ),
+    ],
+)
+def test_a_wrong_model_is_noticed(tmp_path: Path, test: str, file: str, old: str, new: str) -> None:
+    # Without this, a comparison that accepts everything would look the same.
+    """A model that forbids what the kernel does must fail."""
+    if not on_disk(None):
+        pytest.skip("no disk")
+    status, text = live(test, "--patch", wrong_model(tmp_path, file, old, new))
+    assert status == 1, text
+    assert "!!! the model forbids what was seen" in text
