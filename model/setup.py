@@ -29,7 +29,7 @@ from driver import vmw_bo_dirty
 from hw.memory import Addr, CpuNr, Disk, Frame, SwapDisk, Value
 from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
-from linux.mm import VM_PFNMAP, VM_SOFTDIRTY, is_cow_mapping
+from linux.mm import VM_LOCKED, VM_PFNMAP, VM_SOFTDIRTY, is_cow_mapping
 from linux.mm_types import (
     MM_ANONPAGES,
     MM_FILEPAGES,
@@ -41,6 +41,7 @@ from linux.mm_types import (
     vm_area_struct,
     vm_flags_t,
 )  # fmt: skip
+from linux.mmzone import zone
 from linux.sched import task_struct
 from linux.swapops import swp_entry_to_pte
 from linux.types import FILE_PAGES, pgoff_t
@@ -222,6 +223,12 @@ def setup_entry(vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirt
     at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte = entry
     folio._mapcount += 1
     folio._refcount += 1
+    if vma.vm_flags & VM_LOCKED != 0:
+        if not folio.PG_mlocked:
+            at(zone, 0).NR_MLOCK += 1
+        folio.PG_mlocked = True
+        folio.PG_unevictable = True
+        folio.mlock_count += 1
 
 
 def setup_huge(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young: bool) -> None:

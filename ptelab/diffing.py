@@ -128,6 +128,7 @@ def watched(test: Test, found: dict[str, list[tuple[str, int]]]) -> list[Observa
         "mm_context_t": list(test.mms),
         "mem_cgroup": list(test.memcgs),
         "address_space": list(test.files),
+        "zone": ["zone"],
     }
     result = []
     for struct, members in sorted(found.items()):

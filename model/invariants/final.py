@@ -9,6 +9,7 @@ from invariants.accounting import (
     always_table_owned,
 )
 from invariants.content import always_writes_survive
+from invariants.mlock import always_locked_right
 from invariants.soft_dirty import always_soft_dirty_known
 from invariants.swap import always_private_kept, always_slots_right
 from invariants.walkers import always_recorded
@@ -37,5 +38,6 @@ def always_at_quiescence() -> None:
         always_memcg_right(memcg)
     for mapping in pool(address_space):
         always_recorded(mapping)
+    always_locked_right()
     for table in pool(ptdesc):
         always_table_owned(table)

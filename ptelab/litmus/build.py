@@ -231,6 +231,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "lockless_walks": params["NR_CPUS"],
         "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
         "zapping": 1,
+        "zone": 1,
         "LitmusColumns": 1,
     }
     shared = [s.name for s in module.structs.values() if s.kind in ("shared", "ghost")]

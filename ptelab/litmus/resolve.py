@@ -18,6 +18,7 @@ KEYS = ("Arch", "Reach", "Patch", "Bounds")
 _HERD_KEYS = ("Generator", "Prefetch", "Com", "Orig", "Cycle", "Relax", "Safe", "Hash", "Variant", "Config", "Commit")
 _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid", "accessed": "young"}
 _PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive", "huge", "ksm")
+_VMA_PARTS = ("mm", "file", "pgoff", "pages", "start", "prot", "flags", "locked")
 _FLAGS = {"shared": True, "private": False, "hole": True, "readonly": True}
 _PROT = {"r": False, "rw": True}
 
@@ -54,6 +55,7 @@ class Vma:
     shared: bool = True
     hole: bool = False  # only addresses, where nothing is mapped yet
     readonly: bool = False  # shared, of a file that was opened for reading only
+    locked: bool = False  # its memory is locked, as by mlock(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,10 +340,8 @@ class _Init:
             )
         given: dict[str, syntax.RecordField] = {}
         for f in cast(syntax.Record, record):
-            if f.name not in ("mm", "file", "pgoff", "pages", "start", "prot", "flags"):
-                raise test.error(
-                    f.pos, f"a vma has no '{f.name}'", known(("mm", "file", "pgoff", "pages", "start", "prot", "flags"))
-                )
+            if f.name not in _VMA_PARTS:
+                raise test.error(f.pos, f"a vma has no '{f.name}'", known(_VMA_PARTS))
             given[f.name] = f
 
         def number(name: str, default: int) -> int:
@@ -375,6 +375,7 @@ class _Init:
         vma = Vma(
             len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")],
             shared, hole, "flags" in given and given["flags"].value == "readonly",
+            number("locked", 0) != 0,
         )  # fmt: skip
         if vma.readonly:
             vma = replace(vma, write=False)

@@ -3,9 +3,10 @@
 
 from asm.pgtable import pgtable_supports_soft_dirty, pte_soft_dirty
 from asm.pgtable_types import pte_t
-from linux.mm import VM_SOFTDIRTY
-from linux.mm_types import vm_area_struct
+from linux.mm import VM_LOCKED, VM_PFNMAP, VM_SOFTDIRTY
+from linux.mm_types import Folio, vm_area_struct
 from linux.types import pgoff_t
+from mm.mlock import mlock_folio, munlock_folio
 
 from ptelab.lang import at, down_read, down_write, rw_semaphore, struct, u8, up_read, up_write
 
@@ -35,6 +36,24 @@ def vma_soft_dirty_enabled(vma: vm_area_struct) -> bool:
 def pte_needs_soft_dirty_wp(vma: vm_area_struct, pte: pte_t) -> bool:
     """Whether the first store through an entry has to fault to be noted."""
     return vma_soft_dirty_enabled(vma) and not pte_soft_dirty(pte)
+
+
+def mlock_vma_folio(folio: Folio, vma: vm_area_struct) -> None:
+    """Lock a folio that a VMA maps, if the VMA's memory is locked.
+
+    Context: PTL held.
+    """
+    if vma.vm_flags & (VM_LOCKED | VM_PFNMAP) == VM_LOCKED:
+        mlock_folio(folio)
+
+
+def munlock_vma_folio(folio: Folio, vma: vm_area_struct) -> None:
+    """Unlock a folio that a VMA does not map any more, if the VMA's memory is locked.
+
+    Context: PTL held.
+    """
+    if vma.vm_flags & VM_LOCKED != 0:
+        munlock_folio(folio)
 
 
 @struct

@@ -160,6 +160,7 @@ from mm.rmap import (
     folio_try_dup_anon_rmap_pte,
     unlink_anon_vmas,
 )  # fmt: skip
+from mm.swap import folio_add_lru_vma
 from mm.swap_state import swap_cache_get_folio, swapin_folio, swapin_readahead
 from mm.swapfile import (
     folio_free_swap,
@@ -347,6 +348,7 @@ def copy_present_page(
     copy_page(prealloc, page)
     __folio_mark_uptodate(prealloc)
     folio_add_new_anon_rmap(prealloc, dst_vma, addr)
+    folio_add_lru_vma(prealloc, dst_vma)
     rss.count[MM_ANONPAGES] += 1
     pte = pfn_pte(folio_pfn(prealloc), dst_vma.vm_page_prot)
     pte = maybe_mkwrite(pte_mkdirty(pte), dst_vma)
@@ -910,6 +912,7 @@ def wp_page_copy(vmf: vm_fault) -> vm_fault_t:
                 entry = maybe_mkwrite(pte_mkdirty(entry), vma)
             ptep_clear_flush(vma, vmf.address, pte)
             folio_add_new_anon_rmap(new_folio, vma, vmf.address)
+            folio_add_lru_vma(new_folio, vma)
             set_pte_at(mm, vmf.address, pte, entry)
             if old_folio is not None:
                 folio_remove_rmap_ptes(old_folio, vma)
@@ -1181,6 +1184,7 @@ def do_anonymous_page(vmf: vm_fault) -> vm_fault_t:
     if folio is not None:
         add_mm_counter(vma.vm_mm, MM_ANONPAGES, 1)
         folio_add_new_anon_rmap(folio, vma, vmf.address)
+        folio_add_lru_vma(folio, vma)
     set_pte_at(vma.vm_mm, vmf.address, pte, entry)
     pte_unmap_unlock(pte, ptl)
     return 0
@@ -1232,6 +1236,7 @@ def set_pte_range(vmf: vm_fault, folio: Folio, addr: Addr) -> None:
         entry = pte_mkdirty(entry)
     if write and vma.vm_flags & VM_SHARED == 0:
         folio_add_new_anon_rmap(folio, vma, addr)
+        folio_add_lru_vma(folio, vma)
     else:
         folio_add_file_rmap_ptes(folio, vma)
     set_pte_at(vma.vm_mm, addr, vmf.pte, entry)

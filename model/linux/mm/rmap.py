@@ -87,6 +87,8 @@ from mm.internal import (
     anon_vma_lock_write,
     anon_vma_unlock_read,
     anon_vma_unlock_write,
+    mlock_vma_folio,
+    munlock_vma_folio,
     vma_address,
 )  # fmt: skip
 from mm.page_vma_mapped import page_vma_mapped_walk
@@ -280,6 +282,7 @@ def __folio_add_rmap(folio: Folio, vma: vm_area_struct) -> None:
 def __folio_add_file_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Count an entry that maps a folio of a file."""
     __folio_add_rmap(folio, vma)
+    mlock_vma_folio(folio, vma)
 
 
 def folio_add_file_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:
@@ -354,12 +357,14 @@ def folio_add_anon_rmap_ptes(folio: Folio, vma: vm_area_struct, address: Addr, e
     __folio_add_rmap(folio, vma)
     if exclusive:
         SetPageAnonExclusive(folio)
+    mlock_vma_folio(folio, vma)
 
 
 def __folio_remove_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Uncount an entry that mapped a folio."""
     if atomic_dec_and_test(folio._mapcount):
         __folio_mod_stat(folio, False)
+    munlock_vma_folio(folio, vma)
 
 
 def folio_remove_rmap_pmd(folio: Folio, vma: vm_area_struct) -> None:

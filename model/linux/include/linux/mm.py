@@ -44,6 +44,7 @@ VM_MAYWRITE = 16
 VM_PFNMAP = 32
 VM_UFFD_WP = 128
 VM_SOFTDIRTY = 64
+VM_LOCKED = 256
 
 GUP_PIN_COUNTING_BIAS = 8
 FOLL_WRITE = 1
@@ -152,7 +153,7 @@ def dec_mm_counter(mm: mm_struct, member: u2) -> None:
     atomic_dec(mm.rss_stat[member])
 
 
-def is_cow_mapping(flags: u8) -> bool:
+def is_cow_mapping(flags: vm_flags_t) -> bool:
     """Whether a mapping may need copies: private, and perhaps to be written."""
     return flags & (VM_SHARED | VM_MAYWRITE) == VM_MAYWRITE
 

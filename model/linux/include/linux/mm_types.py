@@ -16,9 +16,9 @@ from linux.fs import address_space
 from linux.memcontrol import mem_cgroup
 from linux.types import Addr, atomic_t, pgoff_t
 
-from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8, upto
+from ptelab.lang import Array, array, rw_semaphore, spinlock_t, struct, u4, u6, u8, u16, upto
 
-vm_flags_t: TypeAlias = u8
+vm_flags_t: TypeAlias = u16
 
 # A slot of the one swap device, from 1 on; 0 is none.
 swp_entry_t: TypeAlias = Annotated[int, upto("SWAP_SLOTS")]
@@ -83,6 +83,8 @@ class Folio:
     PG_writeback: bool
     PG_uptodate: bool
     PG_anon_exclusive: bool
+    PG_mlocked: bool
+    PG_unevictable: bool
     FOLIO_MAPPING_ANON: bool
     FOLIO_MAPPING_KSM: bool
     PG_swapcache: bool
@@ -91,6 +93,7 @@ class Folio:
     mapping: address_space | None
     index: pgoff_t
     memcg_data: mem_cgroup | None
+    mlock_count: atomic_t
 
 
 @struct

@@ -147,3 +147,33 @@ def folio_mark_uptodate(folio: Folio) -> None:
 def folio_page(folio: Folio, n: u4) -> Folio:
     """A page of a folio."""
     return at(Folio, index_of(folio) + n)
+
+
+def folio_test_mlocked(folio: Folio) -> bool:
+    """Whether the folio is mapped where memory is locked."""
+    return test_bit(folio.PG_mlocked)
+
+
+def folio_test_set_mlocked(folio: Folio) -> bool:
+    """Say that the folio is mapped where memory is locked; whether that was known."""
+    return test_and_set_bit(folio.PG_mlocked)
+
+
+def folio_test_clear_mlocked(folio: Folio) -> bool:
+    """Say that the folio is not mapped where memory is locked; whether it was."""
+    return test_and_clear_bit(folio.PG_mlocked)
+
+
+def folio_test_unevictable(folio: Folio) -> bool:
+    """Whether reclaim does not look at the folio."""
+    return test_bit(folio.PG_unevictable)
+
+
+def folio_set_unevictable(folio: Folio) -> None:
+    """Keep the folio from reclaim."""
+    set_bit(folio.PG_unevictable)
+
+
+def folio_clear_unevictable(folio: Folio) -> None:
+    """Give the folio back to reclaim."""
+    clear_bit(folio.PG_unevictable)
