@@ -13,7 +13,7 @@ from ptelab.exploration import Exploration
 from ptelab.litmus.build import Built, build
 from ptelab.litmus.judge import Verdict, judge, named_flags
 from ptelab.litmus.observe import Observation
-from ptelab.litmus.profiles import PROFILES, base, modelled
+from ptelab.litmus.profiles import PROFILES, base
 from ptelab.litmus.resolve import Test, known
 from ptelab.machine import Machine
 from ptelab.scenario import Scenario
@@ -58,11 +58,6 @@ def check_arch(arch: str) -> None:
         raise SourceError(f"unknown architecture '{arch}'; write {known(PROFILES)} instead")
 
 
-def no_model(arch: str) -> str:
-    """Why nothing can be checked on an architecture; empty when it has a model."""
-    return "" if arch in modelled() else f"{arch} has no model yet"
-
-
 def skipped(test: Test, arch: str) -> str:
     """Why a test cannot be checked on an architecture; empty when it can."""
     cpus_max = PROFILES[arch].cpus_max
@@ -70,7 +65,7 @@ def skipped(test: Test, arch: str) -> str:
         return f"{arch} has {cpus_max} CPU(s)"
     if base(arch) not in (base(a) for a in test.arches):
         return f"the test is not about {arch}"
-    return no_model(arch)
+    return ""
 
 
 def prepare(test: Test, options: Options) -> Built:

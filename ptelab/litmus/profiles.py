@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ptelab.source import arch_directory, bundled_model
-
 CPUS_MAX = 4
 """How many CPUs a scenario may have: an interconnect has an actor for each pair."""
 
@@ -78,12 +76,6 @@ DEFAULT = ("x86_64", "arm64", "s390")
 def base(name: str) -> str:
     """The architecture of a profile's name: what stands before the `+`."""
     return name.partition("+")[0]
-
-
-def modelled() -> tuple[str, ...]:
-    """The profiles whose hardware the bundled model has."""
-    hw = bundled_model() / "hw"
-    return tuple(name for name in PROFILES if (hw / arch_directory(name) / "cpu.py").is_file())
 
 
 def covers(words: Iterable[str], profile: str) -> bool:
