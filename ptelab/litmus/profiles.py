@@ -53,6 +53,7 @@ PROFILES = {
     p.name: p
     for p in (
         Profile("x86_64", "SMP", _X86_ACTORS),
+        Profile("x86_64+tce", "INVLPG spares what the walker has cached for other addresses", _X86_ACTORS, {"TCE": 1}),
         Profile("x86_64+up", "a kernel for one CPU", _X86_ACTORS, {"CONFIG_SMP": 0}, cpus_max=1),
         Profile("arm64", "access and dirty flags are software's", _ARM64_ACTORS, _hafdbs(0, 0)),
         Profile("arm64+haf", "the hardware sets the access flag", _ARM64_ACTORS, _hafdbs(1, 1)),

@@ -29,6 +29,7 @@ from ptelab.lang import Array, array, at, choose, index_of, param, percpu, struc
 
 PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
 PTRS_PER_PMD = param("PTRS_PER_PMD", 1)
+TCE = param("TCE", 0)
 
 PF_PROT = 1
 PF_WRITE = 2
@@ -256,7 +257,9 @@ def forget(addr: Addr) -> None:
 def invlpg(addr: u8) -> None:
     """Drop the TLB entry for an address, all of a huge page, and every entry of the paging-structure cache.
 
-    An address beyond those that there are has no TLB entry.
+    With EFER.TCE, the translation cache extension of AMD, only what the cache has for that address; INVPCID, which Linux
+    uses where kernel and user have tables of their own, promises no more.  An address beyond those that there are has
+    no TLB entry.
     """
     if addr < NR_PAGES:
         forget(addr)
@@ -264,7 +267,8 @@ def invlpg(addr: u8) -> None:
         if this_cpu(Cpu).tlb[other].large and other // PTRS_PER_PTE == addr // PTRS_PER_PTE:
             forget(other)
     for index in range(PTRS_PER_PMD):
-        this_cpu(Cpu).psc[index] = pmd_t()
+        if TCE == 0 or index == addr // PTRS_PER_PTE:
+            this_cpu(Cpu).psc[index] = pmd_t()
 
 
 def write_cr3(pgd: pmd_p | None) -> None:
