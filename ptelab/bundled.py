@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,7 @@ def patches() -> dict[str, Patch]:
     """The bundled patches by their ids."""
     found: dict[str, Patch] = {}
     for path in sorted(directory("patches").glob("*.patch")):
-        match = re.match(r"[0-9a-f]{12}(?=-|$)", path.stem)
+        match = re.match(r"(?:[0-9a-f]{12}|CVE-\d+-\d+)(?=-|$)", path.stem)
         header = re.split(r"^(?:---|diff --git) ", path.read_text(encoding="utf-8"), maxsplit=1, flags=re.MULTILINE)[0]
         patch = Patch(match[0] if match else path.stem, path, header.strip())
         found[patch.id] = patch
@@ -45,14 +46,18 @@ def patches() -> dict[str, Patch]:
 
 
 def patch_path(word: str) -> Path:
-    """The file of a bundled patch's id, or of a path; PatchError names the ids when it is neither."""
+    """The file of a bundled patch's id, or of a path; PatchError names ids that are like it when it is neither."""
     known = patches()
     if word in known:
         return known[word].path
     path = Path(word)
     if path.is_file():
         return path
-    raise PatchError(f"{word}: neither a file nor a bundled patch; write {', '.join(known) or 'a path'} instead")
+    alike = difflib.get_close_matches(word, known, 3, 0.5) or list(known)[:3]
+    raise PatchError(
+        f"{word}: neither a file nor a bundled patch; write {', '.join(alike) or 'a path'}, or another of"
+        f" `ptelab list` instead"
+    )
 
 
 def litmus_files(words: list[str]) -> list[Path]:

@@ -257,7 +257,7 @@ def forget(addr: Addr) -> None:
 def invlpg(addr: u8) -> None:
     """Drop the TLB entry for an address, all of a huge page, and every entry of the paging-structure cache.
 
-    With EFER.TCE, the translation cache extension of AMD, only what the cache has for that address; INVPCID, which Linux
+    With EFER.TCE, AMD's translation cache extension, only what the cache has for that address; INVPCID, which Linux
     uses where kernel and user have tables of their own, promises no more.  An address beyond those that there are has
     no TLB entry.
     """
