@@ -17,10 +17,11 @@ from linux.memcontrol import mem_cgroup
 from linux.mm import folio_pfn, folio_put, folio_try_get
 from linux.mm_types import Folio, mm_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
+from linux.page_flags import folio_test_clear_lru
 from linux.types import FILE_PAGES, Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
-from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page
+from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page, unpin_user_page_dirty_lock
 from mm.khugepaged import khugepaged_scan_mm_slot
 from mm.ksm import ksm_do_scan
 from mm.madvise import sys_madvise
@@ -62,7 +63,7 @@ def munmap(addr: Addr, len: Addr) -> Errno:
     return sys_munmap(addr, len)
 
 
-def madvise(addr: Addr, len: Addr, advice: u3) -> Errno:
+def madvise(addr: Addr, len: Addr, advice: u4) -> Errno:
     """madvise(2).  The thread starts here, not within the kernel."""
     choose(1)
     return sys_madvise(addr, len, advice)
@@ -179,6 +180,16 @@ def put_user_pages() -> None:
         folio_put(page)
 
 
+def put_user_pages_dirty() -> None:
+    """Give back what pin_user_pages gave, and say that the device has written it."""
+    device = at(Device, thread_id())
+    page = device.page
+    assert page is not None and device.pinned
+    device.page = None
+    device.pinned = False
+    unpin_user_page_dirty_lock(page)
+
+
 def mprotect(addr: Addr, len: Addr, prot: u3) -> Errno:
     """mprotect(2).  The thread starts here, not within the kernel."""
     choose(1)
@@ -220,6 +231,9 @@ def reclaim_page(folio: Folio) -> None:
     It may have been freed before reclaim comes by.
     """
     if not folio_try_get(folio):
+        return
+    if not folio_test_clear_lru(folio):
+        folio_put(folio)
         return
     folios = new(folio_list)
     folios.folio[0] = folio

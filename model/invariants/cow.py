@@ -7,16 +7,17 @@ of anything else has seen another's store, or has missed one of its own; so does
 another has stored to the new one.
 """
 
-from asm.pgtable import pte_pfn, pte_present
+from asm.pgtable import pte_none, pte_pfn, pte_present
 from cpu import read_memory, write_memory
 from entry import mm_of_cpu
 from hw.memory import NR_PAGES, Addr, Frame, Value
-from invariants.observe import entry_of
+from invariants.observe import content_of, entry_of
 from linux.mm import VM_SHARED
 from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.types import Errno
 from mm.gup import gup_fast
 from mm.ksm import replace_page
+from mm.madvise import MADV_DONTNEED
 from mm.memory import (
     copy_present_page,
     do_anonymous_page,
@@ -34,9 +35,13 @@ from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, 
 
 @ghost
 class private_view:
-    """What an mm has to see of a page, at mm · NR_PAGES + address.  `known`: there is only one right value."""
+    """What an mm has to see of a page, at mm · NR_PAGES + address.  `known`: there is only one right value.
+
+    `forgettable`: MADV_FREE lets it become zero, too.
+    """
 
     known: bool
+    forgettable: bool
     value: Value
 
 
@@ -63,9 +68,16 @@ def is_private(mm: mm_struct, addr: Addr) -> bool:
 @ghost
 def stored(mm: mm_struct, addr: Addr, value: Value) -> None:
     """An mm, or a device for it, has stored to a private page."""
-    if at(private_zaps, index_of(mm)).calls == 0:
-        view_of(mm, addr).known = True
-        view_of(mm, addr).value = value
+    known = at(private_zaps, index_of(mm)).calls == 0
+    view_of(mm, addr).known = known
+    view_of(mm, addr).forgettable = False
+    view_of(mm, addr).value = value if known else 0
+
+
+@ghost
+def may_see(view: private_view, value: Value) -> bool:
+    """Whether a value is right."""
+    return not view.known or view.value == value or view.forgettable and value == 0
 
 
 @on_return(write_memory)
@@ -82,7 +94,7 @@ def always_own_value(addr: Addr, frame: Frame, result: Value) -> None:
     mm = mm_of_cpu(cpu_id())
     if mm is not None and is_private(mm, addr):
         view = view_of(mm, addr)
-        if view.known and view.value != result:
+        if not may_see(view, result):
             flag("cow_isolation", page=index_of(frame), addr=addr, cpu=cpu_id(), read=result, expected=view.value)
 
 
@@ -104,7 +116,7 @@ def always_pins_coherent(frame: Frame, result: Value) -> None:
     mm = mm_of_cpu(cpu_id())
     if device.pinned and mm is not None and is_private(mm, device.addr):
         view = view_of(mm, device.addr)
-        if view.known and view.value != result:
+        if not may_see(view, result):
             flag("pin_coherency", page=index_of(frame), read=result, expected=view.value)
     if frame.freed:
         flag("access_after_free", page=index_of(frame), device=thread_id())
@@ -119,10 +131,9 @@ def child_sees(mm: mm_struct, result: Errno) -> None:
             if vma is not None and vma.vm_flags & VM_SHARED == 0:
                 pte = entry_of(mm, addr)
                 view = view_of(mm, addr)
-                view.known = pte_present(pte) or vma.vm_file is None
-                view.value = 0
-                if pte_present(pte):
-                    view.value = at(Frame, pte_pfn(pte)).data
+                view.known = not pte_none(pte) or vma.vm_file is None
+                view.forgettable = pte_present(pte) and at(Folio, pte_pfn(pte)).PG_lazyfree
+                view.value = content_of(mm, addr)
 
 
 @on_return(setup_vma)
@@ -165,6 +176,7 @@ def forget_views(mm: mm_struct, addr: Addr, len: Addr) -> None:
     for a in range(NR_PAGES):
         if addr <= a < addr + len:
             view_of(mm, a).known = False
+            view_of(mm, a).forgettable = False
             view_of(mm, a).value = 0
 
 
@@ -181,15 +193,26 @@ def munmap_took_pages(addr: Addr, len: Addr) -> None:
 
 
 @on_entry(madvise)
-def madvise_takes_pages(addr: Addr, len: Addr) -> None:
-    """madvise takes pages away."""
-    zap_begins(addr, len)
+def madvise_takes_pages(addr: Addr, len: Addr, advice: u4) -> None:
+    """MADV_DONTNEED takes pages away; MADV_FREE does so, or not, until they are stored to after it."""
+    mm = mm_of_cpu(cpu_id())
+    if advice == MADV_DONTNEED:
+        zap_begins(addr, len)
+    elif mm is not None:
+        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls + 1
+        for a in range(NR_PAGES):
+            if addr <= a < addr + len and view_of(mm, a).known:
+                view_of(mm, a).forgettable = True
 
 
 @on_return(madvise)
-def madvise_took_pages(addr: Addr, len: Addr) -> None:
-    """madvise took pages away."""
-    zap_ends(addr, len)
+def madvise_took_pages(addr: Addr, len: Addr, advice: u4) -> None:
+    """madvise took pages away, or may do so later."""
+    mm = mm_of_cpu(cpu_id())
+    if advice == MADV_DONTNEED:
+        zap_ends(addr, len)
+    elif mm is not None:
+        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls - 1
 
 
 # ---------------------------------------------------------------------------------------------- situations

@@ -15,10 +15,11 @@ from asm.pgtable import (
     pte_present,
 )  # fmt: skip
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pte_p, pte_t
-from hw.memory import NR_PAGES, Addr, Disk, Frame, Value
+from hw.memory import NR_PAGES, Addr, Disk, Frame, SwapDisk, Value
 from linux.fs import address_space
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, swp_entry_t
 from linux.types import atomic_t, pgoff_t
+from mm.swapfile import swap_cluster_info
 
 from ptelab.lang import at, ghost, index_of, u4
 
@@ -42,6 +43,21 @@ def entry_of(mm: mm_struct, addr: Addr) -> pte_t:
 def slot_of(pte: pte_t) -> swp_entry_t:
     """The slot in swap of the page of an entry; 0 if it is not in swap."""
     return __pte_to_swp_entry(pte) if not pte_present(pte) and not pte_none(pte) else 0
+
+
+@ghost
+def content_of(mm: mm_struct, addr: Addr) -> Value:
+    """What an mm would read of a page of private memory, were it faulted in now."""
+    pte = entry_of(mm, addr)
+    slot = slot_of(pte)
+    if pte_present(pte):
+        return at(Frame, pte_pfn(pte)).data
+    if slot == 0:
+        return 0
+    folio = at(swap_cluster_info, 0).table[slot - 1]
+    if folio is not None and folio.PG_uptodate:
+        return at(Frame, index_of(folio)).data
+    return at(SwapDisk, 0).block[slot - 1]
 
 
 @ghost

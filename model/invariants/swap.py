@@ -4,12 +4,11 @@
 Flags: accounting; lost_write, when what an mm has to see of a private page is neither in memory nor in swap.
 """
 
-from asm.pgtable import pte_pfn, pte_present
 from config import CONFIG_SWAP
 from filesystem import swap_write_block
-from hw.memory import NR_PAGES, SWAP_SLOTS, Addr, Frame, SwapDisk, Value
-from invariants.cow import is_private, view_of
-from invariants.observe import entry_of, slot_of
+from hw.memory import NR_PAGES, SWAP_SLOTS
+from invariants.cow import is_private, may_see, view_of
+from invariants.observe import content_of, entry_of, slot_of
 from linux.mm_types import Folio, mm_struct
 from linux.types import Errno
 from mm.memory import copy_nonpresent_pte, do_swap_page, map_swap_folio, swap_out_page, zap_nonpresent_ptes
@@ -22,30 +21,14 @@ from ptelab.lang import at, flag, ghost, index_of, on_entry, on_return, pool, re
 
 
 @ghost
-def content_of(mm: mm_struct, addr: Addr) -> Value:
-    """What an mm would read of a page of private memory, were it faulted in now."""
-    pte = entry_of(mm, addr)
-    slot = slot_of(pte)
-    if pte_present(pte):
-        return at(Frame, pte_pfn(pte)).data
-    if slot == 0:
-        return 0
-    folio = at(swap_cluster_info, 0).table[slot - 1]
-    if folio is not None and folio.PG_uptodate:
-        return at(Frame, index_of(folio)).data
-    return at(SwapDisk, 0).block[slot - 1]
-
-
-@ghost
 def always_private_kept(mm: mm_struct) -> None:
     """At quiescence what an mm has to see of its anonymous memory is there."""
-    if CONFIG_SWAP == 0:
-        return
     for addr in range(NR_PAGES):
         vma = mm.mm_mt[addr]
-        if is_private(mm, addr) and view_of(mm, addr).known and vma is not None and vma.vm_file is None:
-            if content_of(mm, addr) != view_of(mm, addr).value:
-                flag("lost_write", addr=addr, content=content_of(mm, addr), expected=view_of(mm, addr).value)
+        if is_private(mm, addr) and vma is not None and vma.vm_file is None:
+            content = content_of(mm, addr)
+            if not may_see(view_of(mm, addr), content):
+                flag("lost_write", addr=addr, content=content, expected=view_of(mm, addr).value)
 
 
 @ghost

@@ -43,7 +43,8 @@ from linux.mm_types import (
     vm_area_struct,
 )  # fmt: skip
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
-from linux.page_flags import folio_page
+from linux.page_flags import folio_page, folio_test_dirty
+from linux.pagemap import folio_lock
 from linux.pgtable import (
     __pte_map,
     is_zero_pfn,
@@ -59,7 +60,9 @@ from linux.pgtable import (
 )
 from linux.seqlock import raw_seqcount_try_begin, read_seqcount_retry
 from linux.types import Addr
+from mm.filemap import folio_unlock
 from mm.memory import handle_mm_fault, vm_normal_page
+from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_offset_map_lock
 
 from ptelab.lang import at, atomic_sub, spin_unlock, u4, u8
@@ -121,6 +124,18 @@ def try_grab_folio_fast(page: Folio, flags: u4) -> Folio | None:
 
 def unpin_user_page(page: Folio) -> None:
     """Drop a pin."""
+    gup_put_folio(page, FOLL_PIN)
+
+
+def unpin_user_page_dirty_lock(page: Folio) -> None:
+    """Drop a pin of a page that was written; the page is dirty before it is dropped.
+
+    Differs: Linux has it in mm/gup.c as unpin_user_pages_dirty_lock, for several pages.
+    """
+    if not folio_test_dirty(page):
+        folio_lock(page)
+        folio_mark_dirty(page)
+        folio_unlock(page)
     gup_put_folio(page, FOLL_PIN)
 
 

@@ -1,25 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/madvise.c (v7.0).
 
-Left out: every behaviour but MADV_DONTNEED; other processes.
+Left out: every behaviour but MADV_DONTNEED and MADV_FREE; other processes; large folios.
 """
 
 from asm.current import get_current
 from asm.page import TASK_SIZE
-from asm.tlb import mmu_gather
+from asm.pgtable import clear_young_dirty_ptes, pmd_none, pte_dirty, pte_none, pte_present, pte_young
+from asm.pgtable_types import pmd_p, pte_p
+from asm.tlb import mmu_gather, tlb_end_vma, tlb_remove_tlb_entry, tlb_start_vma
 from linux.errno import EINVAL, ENOMEM
-from linux.mm import zap_details
-from linux.mm_types import mm_struct, vm_area_struct
+from linux.leafops import softleaf_from_pte
+from linux.mm import folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
+from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, vma_end_read
+from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_swapcache
+from linux.pagemap import folio_trylock
+from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmdp_get, ptep_get
 from linux.types import Addr, Errno
-from mm.memory import zap_page_range_single_batched
+from mm.filemap import folio_unlock
+from mm.memory import vm_normal_page, zap_page_range_single_batched
 from mm.mmap import find_vma
 from mm.mmap_lock import lock_vma_under_rcu
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
+from mm.pgtable_generic import pte_offset_map_lock
+from mm.rmap import flush_tlb_batched_pending
+from mm.swap import folio_mark_lazyfree
+from mm.swapfile import folio_free_swap, swap_put_entries_direct
 
-from ptelab.lang import new, onstack, u3
+from ptelab.lang import at, atomic_sub, index_of, new, onstack, u4
 
 MADV_DONTNEED = 4
+MADV_FREE = 8
 
 
 @onstack
@@ -30,12 +42,96 @@ class madvise_behavior:
     """
 
     mm: mm_struct
-    behavior: u3
+    behavior: u4
     tlb: mmu_gather
     lock_mode: bool
     start: Addr
     end: Addr
     vma: vm_area_struct
+
+
+def madvise_free_folio(folio: Folio) -> bool:
+    """Take a folio that is to be made clean from the swap cache, and make it clean; false if it must stay as it is.
+
+    Context: PTL held.  Differs: Linux has it in mm/madvise.c as a part of madvise_free_pte_range.
+    """
+    if not folio_test_swapcache(folio) and not folio_test_dirty(folio):
+        return True
+    if not folio_trylock(folio):
+        return False
+    if folio_mapcount(folio) != 1:
+        folio_unlock(folio)
+        return False
+    if folio_test_swapcache(folio) and not folio_free_swap(folio):
+        folio_unlock(folio)
+        return False
+    folio_clear_dirty(folio)
+    folio_unlock(folio)
+    return True
+
+
+def madvise_free_pte(tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr) -> bool:
+    """Let the page of an entry be forgotten until it is written again; one in swap is at once, as is said.
+
+    Context: PTL held.  Differs: Linux has it in mm/madvise.c as the body of madvise_free_pte_range's loop.
+    """
+    ptent = ptep_get(pte)
+    if pte_none(ptent):
+        return False
+    if not pte_present(ptent):
+        swap_put_entries_direct(softleaf_from_pte(ptent))
+        clear_not_present_full_ptes(tlb.mm, addr, pte, tlb.fullmm)
+        return True
+    folio = vm_normal_page(vma, addr, ptent)
+    if folio is None or not madvise_free_folio(folio):
+        return False
+    if pte_young(ptent) or pte_dirty(ptent):
+        clear_young_dirty_ptes(vma, addr, pte)
+        tlb_remove_tlb_entry(tlb, pte, addr)
+    folio_mark_lazyfree(folio)
+    return False
+
+
+def madvise_free_pte_range(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> None:
+    """Let the pages of a PTE table be forgotten until they are written again."""
+    nr_swap: u4 = 0
+    start_pte, ptl = pte_offset_map_lock(tlb.mm, pmd, addr)
+    if start_pte is None:
+        return
+    flush_tlb_batched_pending(tlb.mm)
+    pte = start_pte
+    while True:
+        if madvise_free_pte(tlb, vma, pte, addr):
+            nr_swap += 1
+        addr += 1
+        if addr == end:
+            break
+        pte = at(pte_p, index_of(pte) + 1)
+    if nr_swap != 0:
+        atomic_sub(nr_swap, tlb.mm.rss_stat[MM_SWAPENTS])
+    pte_unmap_unlock(start_pte, ptl)
+
+
+def madvise_free_single_vma(madv_behavior: madvise_behavior) -> Errno:
+    """Let the contents of a range of a VMA be forgotten until it is written again.
+
+    Differs: walk_page_range_vma's loop over the PTE tables is in here.
+    """
+    vma = madv_behavior.vma
+    tlb = madv_behavior.tlb
+    if not vma_is_anonymous(vma):
+        return EINVAL
+    addr = madv_behavior.start if madv_behavior.start > vma.vm_start else vma.vm_start
+    end = madv_behavior.end if madv_behavior.end < vma.vm_end else vma.vm_end
+    tlb_start_vma(tlb, vma)
+    while addr != end:
+        next = pmd_addr_end(addr, end)
+        pmd = pmd_off(tlb.mm, addr)
+        if not pmd_none(pmdp_get(pmd)):
+            madvise_free_pte_range(tlb, vma, pmd, addr, next)
+        addr = next
+    tlb_end_vma(tlb, vma)
+    return 0
 
 
 def madvise_dontneed_single_vma(madv_behavior: madvise_behavior) -> Errno:
@@ -50,6 +146,8 @@ def madvise_dontneed_free(madv_behavior: madvise_behavior) -> Errno:
     """Forget the contents of a range of a VMA."""
     if madv_behavior.start == madv_behavior.end:
         return 0
+    if madv_behavior.behavior == MADV_FREE:
+        return madvise_free_single_vma(madv_behavior)
     return madvise_dontneed_single_vma(madv_behavior)
 
 
@@ -119,12 +217,12 @@ def madvise_finish_tlb(madv_behavior: madvise_behavior) -> None:
     tlb_finish_mmu(madv_behavior.tlb)
 
 
-def is_valid_madvise(start: Addr, len_in: Addr, behavior: u3) -> bool:
+def is_valid_madvise(start: Addr, len_in: Addr, behavior: u4) -> bool:
     """Whether the arguments make sense.
 
     Differs: arithmetic does not wrap, so what would is refused.
     """
-    return behavior == MADV_DONTNEED and start + len_in <= TASK_SIZE
+    return (behavior == MADV_DONTNEED or behavior == MADV_FREE) and start + len_in <= TASK_SIZE
 
 
 def madvise_do_behavior(start: Addr, len_in: Addr, madv_behavior: madvise_behavior) -> Errno:
@@ -134,10 +232,10 @@ def madvise_do_behavior(start: Addr, len_in: Addr, madv_behavior: madvise_behavi
     return madvise_walk_vmas(madv_behavior)
 
 
-def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u3) -> Errno:
+def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u4) -> Errno:
     """Advise about a range of an mm.
 
-    Left out: madvise_lock, which takes nothing for MADV_DONTNEED.
+    Left out: madvise_lock, which takes nothing for what is here.
     """
     if not is_valid_madvise(start, len_in, behavior):
         return EINVAL
@@ -154,6 +252,6 @@ def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u3) -> Errno:
     return error
 
 
-def sys_madvise(start: Addr, len_in: Addr, behavior: u3) -> Errno:
+def sys_madvise(start: Addr, len_in: Addr, behavior: u4) -> Errno:
     """The system call."""
     return do_madvise(get_current().mm, start, len_in, behavior)

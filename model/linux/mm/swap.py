@@ -1,11 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/swap.c (v7.0).
 
-Left out: the LRU.
+Left out: the LRU lists.
 """
 
-from linux.mm import VM_LOCKED, VM_PFNMAP, folio_put_testzero
+from linux.mm import VM_LOCKED, VM_PFNMAP, folio_get, folio_put, folio_put_testzero
 from linux.mm_types import Folio, vm_area_struct
+from linux.page_flags import (
+    folio_clear_swapbacked,
+    folio_set_lru,
+    folio_test_anon,
+    folio_test_clear_lru,
+    folio_test_lru,
+    folio_test_swapbacked,
+    folio_test_swapcache,
+)  # fmt: skip
 from mm.mlock import mlock_new_folio
 from stubs.memory import free_frozen_pages
 
@@ -28,3 +37,29 @@ def folios_put_refs(folio: Folio) -> None:
     """
     if folio_put_testzero(folio):
         free_frozen_pages(folio)
+
+
+def lru_lazyfree(folio: Folio) -> None:
+    """Say that a folio need not be kept until it is written again, unless it has got a slot in swap meanwhile.
+
+    Context: who has taken the folio from the LRU, so that reclaim has not.
+    """
+    if not folio_test_anon(folio) or not folio_test_swapbacked(folio) or folio_test_swapcache(folio):
+        return
+    folio_clear_swapbacked(folio)
+
+
+def folio_mark_lazyfree(folio: Folio) -> None:
+    """Say that a folio need not be kept until it is written again.
+
+    Context: the PTL of an entry that maps the folio is held.  Differs: not with others later, but at once.
+    """
+    if not folio_test_anon(folio) or not folio_test_swapbacked(folio):
+        return
+    if not folio_test_lru(folio) or folio_test_swapcache(folio):
+        return
+    folio_get(folio)
+    if folio_test_clear_lru(folio):
+        lru_lazyfree(folio)
+        folio_set_lru(folio)
+    folio_put(folio)

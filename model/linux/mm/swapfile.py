@@ -8,7 +8,8 @@ Differs: there is one device with one cluster.  Left out: swapon and swapoff, so
 from the cache when all are in use, cgroups, hibernation, counts that overflow.
 """
 
-from linux.errno import ENOMEM
+from config import CONFIG_SWAP
+from linux.errno import EINVAL, ENOMEM
 from linux.mm import folio_mapped, folio_put
 from linux.mm_types import Folio, swp_entry_t
 from linux.page_flags import folio_set_dirty, folio_test_swapcache, folio_test_writeback
@@ -78,9 +79,11 @@ def cluster_alloc_range(ci: swap_cluster_info, folio: Folio) -> bool:
 def folio_alloc_swap(folio: Folio) -> Errno:
     """Give a folio a slot, which no entry names yet, and put it into the swap cache.
 
-    Context: folio locked.
+    Context: folio locked.  Differs: without CONFIG_SWAP Linux has another in mm/swap.h.
     """
     lockdep_assert_held(folio.PG_locked)
+    if CONFIG_SWAP == 0:
+        return EINVAL
     ci = swap_cluster_lock()
     got = cluster_alloc_range(ci, folio)
     swap_cluster_unlock(ci)

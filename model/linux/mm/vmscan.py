@@ -12,6 +12,7 @@ from linux.mm import folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_
 from linux.mm_inline import folio_is_file_lru
 from linux.mm_types import Folio
 from linux.page_flags import (
+    folio_set_lru,
     folio_test_anon,
     folio_test_dirty,
     folio_test_swapbacked,
@@ -178,6 +179,12 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     return free_unmapped(folio)
 
 
+def folio_putback_lru(folio: Folio) -> None:
+    """Give an isolated folio back."""
+    folio_set_lru(folio)
+    folio_put(folio)
+
+
 def shrink_folio_list(folios: folio_list, ignore_references: bool) -> None:
     """Free what can be freed of some folios, with one flush for all; the references to the others are dropped.
 
@@ -194,5 +201,5 @@ def shrink_folio_list(folios: folio_list, ignore_references: bool) -> None:
             if folios.freed[i]:
                 free_frozen_pages(folio)
             else:
-                folio_put(folio)
+                folio_putback_lru(folio)
             folios.folio[i] = None

@@ -72,8 +72,8 @@ class Folio:
 
     Differs: _mapcount counts from 0, not from −1.  Differs: PG_locked is a lock of the dialect, so that what asserts it
     also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Differs: an anonymous
-    folio has PG_lazyfree when it has no PG_swapbacked.  Left out: LRU, statistics other than those of memory cgroups,
-    PG_referenced.
+    folio has PG_lazyfree when it has no PG_swapbacked, and PG_isolated when it has no PG_lru.  Left out: the LRU lists,
+    statistics other than those of memory cgroups, PG_referenced.
     """
 
     _refcount: atomic_t
@@ -89,6 +89,7 @@ class Folio:
     FOLIO_MAPPING_KSM: bool
     PG_swapcache: bool
     PG_lazyfree: bool
+    PG_isolated: bool
     swap: swp_entry_t
     mapping: address_space | None
     index: pgoff_t

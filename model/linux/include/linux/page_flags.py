@@ -124,6 +124,21 @@ def folio_clear_swapbacked(folio: Folio) -> None:
     set_bit(folio.PG_lazyfree)
 
 
+def folio_test_lru(folio: Folio) -> bool:
+    """Whether the folio is on an LRU list, or on its way there."""
+    return not test_bit(folio.PG_isolated)
+
+
+def folio_set_lru(folio: Folio) -> None:
+    """Say that the folio is on an LRU list."""
+    clear_bit(folio.PG_isolated)
+
+
+def folio_test_clear_lru(folio: Folio) -> bool:
+    """Say that the folio is on no LRU list; whether it was."""
+    return not test_and_set_bit(folio.PG_isolated)
+
+
 def folio_test_swapcache(folio: Folio) -> bool:
     """Whether the folio has a slot in swap, in whose entry of the swap cache it is."""
     return CONFIG_SWAP == 1 and folio_test_swapbacked(folio) and test_bit(folio.PG_swapcache)
