@@ -34,7 +34,7 @@ from mm.rmap import folio_referenced
 from mm.truncate import truncate_setsize
 from mm.vmscan import folio_list, shrink_folio_list
 
-from ptelab.lang import at, choose, index_of, new, struct, thread_id, u3, u4, wait_until
+from ptelab.lang import at, choose, index_of, new, struct, thread_id, u3, u4, u5, wait_until
 
 
 def user_load(addr: Addr) -> tuple[Value, bool]:
@@ -63,7 +63,7 @@ def munmap(addr: Addr, len: Addr) -> Errno:
     return sys_munmap(addr, len)
 
 
-def madvise(addr: Addr, len: Addr, advice: u4) -> Errno:
+def madvise(addr: Addr, len: Addr, advice: u5) -> Errno:
     """madvise(2).  The thread starts here, not within the kernel."""
     choose(1)
     return sys_madvise(addr, len, advice)

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
+from ptelab import ir
+from ptelab.flow import successors
 from ptelab.link import callees_first, with_ghost_calls, written_fields
 from ptelab.scenario import Scenario
 
@@ -30,7 +34,7 @@ class Reduction:
         free: frozenset[tuple[str, str]] = frozenset()
         if "constant" in names:
             roots = [t.root for t in scenario.threads]
-            module = with_ghost_calls(scenario.module, roots)
+            module = with_ghost_calls(without_dead_branches(scenario.module, scenario.params), roots)
             written = written_fields(module, callees_first(module, list(module.functions)))
             free = frozenset(
                 (s.name, f.name)
@@ -40,3 +44,47 @@ class Reduction:
                 if not f.lock and not f.ghost and (s.name, f.name) not in written
             )
         return cls("dead" in names, "ample" in names, free)
+
+
+def without_dead_branches(module: ir.Module, params: Mapping[str, int]) -> ir.Module:
+    """A module without the statements that a layout's parameters rule out: those of features that are switched off."""
+    return ir.Module(module.structs, {name: _live(function, params) for name, function in module.functions.items()})
+
+
+def _live(function: ir.Function, params: Mapping[str, int]) -> ir.Function:
+    terms = [_decided(block.term, params) for block in function.blocks]
+    seen, todo = {0}, [0]
+    while todo:
+        for block in successors(terms[todo.pop()]):
+            if block not in seen:
+                seen.add(block)
+                todo.append(block)
+    blocks = [ir.Block(b.stmts if i in seen else [], terms[i]) for i, b in enumerate(function.blocks)]
+    return replace(function, blocks=blocks)
+
+
+def _decided(term: ir.Term, params: Mapping[str, int]) -> ir.Term:
+    if isinstance(term, ir.Branch) and (value := _value(term.cond, params)) is not None:
+        return ir.Jump(term.at, term.then if value else term.orelse)
+    return term
+
+
+# A comparison of parameters and constants; None for everything else.
+def _value(expr: ir.Expr, params: Mapping[str, int]) -> int | None:
+    match expr:
+        case ir.Const(value):
+            return value
+        case ir.Param(name):
+            return params.get(name)
+        case ir.Not(a):
+            inner = _value(a, params)
+            return None if inner is None else int(not inner)
+        case ir.Bin(op="==" | "!=" | "<" | "<=" | ">" | ">=" as op, a=a, b=b):
+            left, right = _value(a, params), _value(b, params)
+            return None if left is None or right is None else int(_COMPARE[op](left, right))
+    return None
+
+
+_COMPARE: dict[str, Callable[[int, int], bool]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge
+}  # fmt: skip

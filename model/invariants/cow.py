@@ -17,7 +17,7 @@ from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.types import Errno
 from mm.gup import gup_fast
 from mm.ksm import replace_page
-from mm.madvise import MADV_DONTNEED
+from mm.madvise import MADV_DONTNEED, MADV_FREE
 from mm.memory import (
     copy_present_page,
     do_anonymous_page,
@@ -26,22 +26,24 @@ from mm.memory import (
     wp_page_copy,
     wp_page_reuse,
 )
-from setup import setup_anon_pte, setup_vma
+from setup import setup_anon_pte, setup_swap_pte, setup_vma
 from stubs.memory import free_frozen_pages
 from user import Device, dma_read, dma_write, fork, madvise, munmap
 
-from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, reach, thread_id, u4
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, reach, thread_id, u4, u5
 
 
 @ghost
 class private_view:
     """What an mm has to see of a page, at mm · NR_PAGES + address.  `known`: there is only one right value.
 
-    `forgettable`: MADV_FREE lets it become zero, too.
+    `forgettable`: MADV_FREE lets it become zero, too.  `by_device`: a device has stored it, to a page that the mm may
+    have given up since it was pinned, so that only what is read tells.
     """
 
     known: bool
     forgettable: bool
+    by_device: bool
     value: Value
 
 
@@ -71,6 +73,7 @@ def stored(mm: mm_struct, addr: Addr, value: Value) -> None:
     known = at(private_zaps, index_of(mm)).calls == 0
     view_of(mm, addr).known = known
     view_of(mm, addr).forgettable = False
+    view_of(mm, addr).by_device = False
     view_of(mm, addr).value = value if known else 0
 
 
@@ -105,6 +108,7 @@ def device_stored(frame: Frame, value: Value) -> None:
     mm = mm_of_cpu(cpu_id())
     if device.pinned and mm is not None and is_private(mm, device.addr):
         stored(mm, device.addr, value)
+        view_of(mm, device.addr).by_device = True
     if frame.freed:
         flag("access_after_free", page=index_of(frame), device=thread_id())
 
@@ -152,6 +156,14 @@ def mapped_is_seen(vma: vm_area_struct, addr: Addr, folio: Folio) -> None:
     view.value = at(Frame, index_of(folio)).data
 
 
+@on_return(setup_swap_pte)
+def swapped_is_seen(vma: vm_area_struct, addr: Addr) -> None:
+    """A page that is in swap at the start is what the mm sees."""
+    view = view_of(vma.vm_mm, addr)
+    view.known = True
+    view.value = content_of(vma.vm_mm, addr)
+
+
 @ghost
 def zap_begins(addr: Addr, len: Addr) -> None:
     """Private pages are about to be taken away: what loads see is not known until that is done."""
@@ -177,6 +189,7 @@ def forget_views(mm: mm_struct, addr: Addr, len: Addr) -> None:
         if addr <= a < addr + len:
             view_of(mm, a).known = False
             view_of(mm, a).forgettable = False
+            view_of(mm, a).by_device = False
             view_of(mm, a).value = 0
 
 
@@ -193,12 +206,12 @@ def munmap_took_pages(addr: Addr, len: Addr) -> None:
 
 
 @on_entry(madvise)
-def madvise_takes_pages(addr: Addr, len: Addr, advice: u4) -> None:
+def madvise_takes_pages(addr: Addr, len: Addr, advice: u5) -> None:
     """MADV_DONTNEED takes pages away; MADV_FREE does so, or not, until they are stored to after it."""
     mm = mm_of_cpu(cpu_id())
     if advice == MADV_DONTNEED:
         zap_begins(addr, len)
-    elif mm is not None:
+    elif advice == MADV_FREE and mm is not None:
         at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls + 1
         for a in range(NR_PAGES):
             if addr <= a < addr + len and view_of(mm, a).known:
@@ -206,12 +219,12 @@ def madvise_takes_pages(addr: Addr, len: Addr, advice: u4) -> None:
 
 
 @on_return(madvise)
-def madvise_took_pages(addr: Addr, len: Addr, advice: u4) -> None:
+def madvise_took_pages(addr: Addr, len: Addr, advice: u5) -> None:
     """madvise took pages away, or may do so later."""
     mm = mm_of_cpu(cpu_id())
     if advice == MADV_DONTNEED:
         zap_ends(addr, len)
-    elif mm is not None:
+    elif advice == MADV_FREE and mm is not None:
         at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls - 1
 
 

@@ -15,7 +15,7 @@ from mm.madvise import MADV_DONTNEED
 from stubs.memory import call_rcu
 from user import madvise, munmap
 
-from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, reach, thread_id, u4, u8
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, reach, thread_id, u5, u8
 
 
 @ghost
@@ -102,14 +102,14 @@ def always_unmapped_after_munmap(addr: Addr, len: Addr, result: Errno) -> None:
 
 
 @on_entry(madvise)
-def madvise_begins(addr: Addr, len: Addr, advice: u4) -> None:
+def madvise_begins(addr: Addr, len: Addr, advice: u5) -> None:
     """MADV_DONTNEED takes all rights to its range that were there before."""
     if advice == MADV_DONTNEED:
         rights_called_back(addr, len)
 
 
 @on_return(madvise)
-def madvise_returns(addr: Addr, len: Addr, advice: u4, result: Errno) -> None:
+def madvise_returns(addr: Addr, len: Addr, advice: u5, result: Errno) -> None:
     """After MADV_DONTNEED what was there before is gone, unless the call was refused."""
     if advice == MADV_DONTNEED:
         rights_gone(addr, len, result == 0, False)

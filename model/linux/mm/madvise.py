@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/madvise.c (v7.0).
 
-Left out: every behaviour but MADV_DONTNEED and MADV_FREE; other processes; large folios.
+Left out: every behaviour but MADV_DONTNEED, MADV_FREE, and MADV_PAGEOUT where there is swap; other processes; large
+folios.
 """
 
 from asm.current import get_current
@@ -9,12 +10,13 @@ from asm.page import TASK_SIZE
 from asm.pgtable import clear_young_dirty_ptes, pmd_none, pte_dirty, pte_none, pte_present, pte_young
 from asm.pgtable_types import pmd_p, pte_p
 from asm.tlb import mmu_gather, tlb_end_vma, tlb_remove_tlb_entry, tlb_start_vma
+from config import CONFIG_SWAP
 from linux.errno import EINVAL, ENOMEM
 from linux.leafops import softleaf_from_pte
 from linux.mm import folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
 from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, vma_end_read
-from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_swapcache
+from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_lru, folio_test_swapcache
 from linux.pagemap import folio_trylock
 from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmdp_get, ptep_get
 from linux.types import Addr, Errno
@@ -27,11 +29,13 @@ from mm.pgtable_generic import pte_offset_map_lock
 from mm.rmap import flush_tlb_batched_pending
 from mm.swap import folio_mark_lazyfree
 from mm.swapfile import folio_free_swap, swap_put_entries_direct
+from mm.vmscan import folio_isolate_lru, folio_list, reclaim_pages
 
-from ptelab.lang import at, atomic_sub, index_of, new, onstack, u4
+from ptelab.lang import at, atomic_sub, index_of, new, onstack, u4, u5
 
 MADV_DONTNEED = 4
 MADV_FREE = 8
+MADV_PAGEOUT = 21
 
 
 @onstack
@@ -42,7 +46,7 @@ class madvise_behavior:
     """
 
     mm: mm_struct
-    behavior: u4
+    behavior: u5
     tlb: mmu_gather
     lock_mode: bool
     start: Addr
@@ -151,8 +155,55 @@ def madvise_dontneed_free(madv_behavior: madvise_behavior) -> Errno:
     return madvise_dontneed_single_vma(madv_behavior)
 
 
+def madvise_cold_or_pageout_pte_range(vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> None:
+    """Let reclaim take the pages of a PTE table that nothing else maps.
+
+    Left out: MADV_COLD.
+    """
+    folios = new(folio_list)
+    nr: u4 = 0
+    start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
+    if start_pte is None:
+        return
+    flush_tlb_batched_pending(vma.vm_mm)
+    pte = start_pte
+    while True:
+        ptent = ptep_get(pte)
+        if pte_present(ptent):
+            folio = vm_normal_page(vma, addr, ptent)
+            if folio is not None and folio_test_lru(folio) and folio_mapcount(folio) == 1:
+                if folio_isolate_lru(folio):
+                    folios.folio[nr] = folio
+                    nr += 1
+        addr += 1
+        if addr == end:
+            break
+        pte = at(pte_p, index_of(pte) + 1)
+    pte_unmap_unlock(start_pte, ptl)
+    reclaim_pages(folios)
+
+
+def madvise_pageout(madv_behavior: madvise_behavior) -> Errno:
+    """Let reclaim take the pages of a range of a VMA.
+
+    Differs: madvise_pageout_page_range's walk over the PTE tables is in here.  Left out: who may do that to a file.
+    """
+    vma = madv_behavior.vma
+    addr = madv_behavior.start
+    end = madv_behavior.end
+    while addr != end:
+        next = pmd_addr_end(addr, end)
+        pmd = pmd_off(vma.vm_mm, addr)
+        if not pmd_none(pmdp_get(pmd)):
+            madvise_cold_or_pageout_pte_range(vma, pmd, addr, next)
+        addr = next
+    return 0
+
+
 def madvise_vma_behavior(madv_behavior: madvise_behavior) -> Errno:
     """Do to a range of a VMA what was asked for."""
+    if CONFIG_SWAP == 1 and madv_behavior.behavior == MADV_PAGEOUT:
+        return madvise_pageout(madv_behavior)
     return madvise_dontneed_free(madv_behavior)
 
 
@@ -177,7 +228,10 @@ def madvise_walk_vmas(madv_behavior: madvise_behavior) -> Errno:
     """
     last_end = madv_behavior.end
     unmapped_error: Errno = 0
-    if try_vma_read_lock(madv_behavior):
+    if madv_behavior.behavior == MADV_PAGEOUT:
+        mmap_read_lock(madv_behavior.mm)
+        madv_behavior.lock_mode = True
+    elif try_vma_read_lock(madv_behavior):
         error = madvise_vma_behavior(madv_behavior)
         vma_end_read(madv_behavior.vma)
         return error
@@ -217,12 +271,13 @@ def madvise_finish_tlb(madv_behavior: madvise_behavior) -> None:
     tlb_finish_mmu(madv_behavior.tlb)
 
 
-def is_valid_madvise(start: Addr, len_in: Addr, behavior: u4) -> bool:
+def is_valid_madvise(start: Addr, len_in: Addr, behavior: u5) -> bool:
     """Whether the arguments make sense.
 
     Differs: arithmetic does not wrap, so what would is refused.
     """
-    return (behavior == MADV_DONTNEED or behavior == MADV_FREE) and start + len_in <= TASK_SIZE
+    known = behavior == MADV_DONTNEED or behavior == MADV_FREE or CONFIG_SWAP == 1 and behavior == MADV_PAGEOUT
+    return known and start + len_in <= TASK_SIZE
 
 
 def madvise_do_behavior(start: Addr, len_in: Addr, madv_behavior: madvise_behavior) -> Errno:
@@ -232,7 +287,7 @@ def madvise_do_behavior(start: Addr, len_in: Addr, madv_behavior: madvise_behavi
     return madvise_walk_vmas(madv_behavior)
 
 
-def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u4) -> Errno:
+def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u5) -> Errno:
     """Advise about a range of an mm.
 
     Left out: madvise_lock, which takes nothing for what is here.
@@ -245,13 +300,15 @@ def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u4) -> Errno:
     madv_behavior.mm = mm
     madv_behavior.behavior = behavior
     madv_behavior.tlb = new(mmu_gather)
-    madvise_init_tlb(madv_behavior)
+    if behavior != MADV_PAGEOUT:
+        madvise_init_tlb(madv_behavior)
     error = madvise_do_behavior(start, len_in, madv_behavior)
-    madvise_finish_tlb(madv_behavior)
+    if behavior != MADV_PAGEOUT:
+        madvise_finish_tlb(madv_behavior)
     madvise_unlock(madv_behavior)
     return error
 
 
-def sys_madvise(start: Addr, len_in: Addr, behavior: u4) -> Errno:
+def sys_madvise(start: Addr, len_in: Addr, behavior: u5) -> Errno:
     """The system call."""
     return do_madvise(get_current().mm, start, len_in, behavior)

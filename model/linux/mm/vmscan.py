@@ -8,12 +8,13 @@ those of shmem; large folios, buffers, demotion, statistics.
 from enum import IntEnum
 
 from linux.fs import address_space
-from linux.mm import folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_count
+from linux.mm import folio_get, folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_count
 from linux.mm_inline import folio_is_file_lru
 from linux.mm_types import Folio
 from linux.page_flags import (
     folio_set_lru,
     folio_test_anon,
+    folio_test_clear_lru,
     folio_test_dirty,
     folio_test_swapbacked,
     folio_test_swapcache,
@@ -177,6 +178,22 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
         folio_unlock(folio)
         return False
     return free_unmapped(folio)
+
+
+def folio_isolate_lru(folio: Folio) -> bool:
+    """Take a folio from the LRU, with a reference; false if somebody else has.
+
+    Context: the caller has a reference, or a lock that keeps one.
+    """
+    if not folio_test_clear_lru(folio):
+        return False
+    folio_get(folio)
+    return True
+
+
+def reclaim_pages(folios: folio_list) -> None:
+    """Free what can be freed of some isolated folios."""
+    shrink_folio_list(folios, True)
 
 
 def folio_putback_lru(folio: Folio) -> None:
