@@ -14,7 +14,7 @@ model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)
 # Programs in the dialect that stand alone.
 PROGRAMS := bench/two_phase_commit.py bench/peterson.py
 
-.PHONY: help setup demo test check check-model update docs bench clean
+.PHONY: help setup demo test check check-model update docs patches bench clean
 
 help:
 	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
@@ -22,6 +22,7 @@ help:
 	@echo 'make check   formatting, lints, types of the tool and of the model'
 	@echo 'make update  rewrite golden files and litmus/*.expected; then read git diff'
 	@echo 'make docs    rewrite the tables that are made from the sources: docs/coverage.md, litmus/README.md'
+	@echo 'make patches fit patches whose context has changed to the model; then read git diff'
 	@echo 'make bench   states per second on fixed tests'
 	@echo 'make setup   the virtual environment in $(VENV), which all of these make first'
 	@echo 'make clean   remove what was generated'
@@ -55,6 +56,9 @@ check-model: $(READY)
 update: $(READY)
 	@$(BIN)/python -m pytest $(PYTEST_PARALLEL) --update
 	@git --no-pager diff --stat
+
+patches: $(READY)
+	@$(BIN)/python tools/refresh_patches.py
 
 docs: $(READY)
 	@$(BIN)/python tools/coverage_table.py
