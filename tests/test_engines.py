@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from ptelab import ir
 from ptelab.exploration import Exploration, format_choices, parse_choices
 from ptelab.ir import At, Bin, Block, Branch, Const, Field, Jump, Place, Return, Self, Struct, Type, Var
 from ptelab.machine import Machine
+from ptelab.native import engine, store
 from ptelab.native.engine import Engine
 from ptelab.reduce import REDUCTIONS
 from ptelab.scenario import Scenario, Thread
@@ -176,13 +179,29 @@ def lengths(found: Exploration) -> tuple[object, ...]:
     return found.states, found.transitions, found.depth, outcomes, flags, found.reached
 
 
+@pytest.fixture(scope="module", params=["roomy", "cramped"])
+def tables(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tables as they are, and so small at first that each of them grows many times."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "cramped":
+            patch.setattr(engine, "PARALLEL_LEVEL", 4)
+            for name, value in CRAMPED.items():
+                patch.setattr(store, name, value)
+        yield
+
+
+CRAMPED = {
+    "SLOTS_MIN": 256, "SLICE": 64, "INDEX_MIN": 4, "MEMO_BITS_MIN": 2, "PIPE_MIN": 1, "SHARED_BITS": 1, "OWN_BITS": 1,
+}  # fmt: skip
+
+
 @random_programs
-@given(scenarios(), st.sets(st.sampled_from(sorted(REDUCTIONS))), st.sampled_from([1, 2]))
-def test_engines_agree(scenario: Scenario, names: set[str], threads: int) -> None:
+@given(scenarios(), st.sets(st.sampled_from(sorted(REDUCTIONS))), st.sampled_from([1, 2]), st.integers(0, 2))
+def test_engines_agree(tables: None, scenario: Scenario, names: set[str], threads: int, groups: int) -> None:
     """The native engine must not differ from the reference machine in any state, count, outcome or flag."""
     reference = explore(with_reductions(scenario, frozenset(names)), states_max=STATES_MAX)
     if reference.complete:
-        native = Engine(with_reductions(scenario, frozenset(names)), threads, 1 << 28).run()
+        native = Engine(with_reductions(scenario, frozenset(names)), threads, 1 << 28, groups).run()
         assert lengths(native) == lengths(reference)
 
 

@@ -45,7 +45,6 @@ class Codegen:
         self.situations: list[str] = []
         self.number = {name: n for n, name in enumerate(program.order)}
         self.call_base: dict[str, int] = {}
-        self.quiet: list[int] = []
         self.covered: ctypes.Array[ctypes.c_uint8] | None = None  # a byte per block, set when it is entered
         self._first_block: dict[str, int] = {}
 
@@ -89,19 +88,16 @@ class Codegen:
                 raise ValueError("too many situations")
         return self.situations.index(name)
 
-    def text(self, quiet: list[int], modes: list[Mode], first_rows: list[int]) -> str:
-        """The whole module's text.
+    def text(self, modes: list[Mode]) -> str:
+        """The whole module's text; `modes` are the lock modes of the partial-order reduction.
 
-        `quiet[t]` is where thread t stands when the run may be over; `modes` are the lock modes of the partial-order
-        reduction, and `first_rows[t]` + a position of thread t is that position's row in its table.
+        It has `transition`, `final` and `held_modes`.
         """
-        self.quiet = quiet
         parts = [self._tables()]
         for name in self.program.order:
             if self._wanted(name):
                 parts.append(FunctionCoder(self, self.program.codes[name]).text())
-        parts += [self._transition(), self._position(), self._quiet_position(), self._is_choose(), self._final()]
-        parts += [self._held_modes(modes), self._row_of(first_rows)]
+        parts += [self._transition(), self._final(), self._held_modes(modes)]
         return "\n".join(parts)
 
     def _wanted(self, name: str) -> bool:
@@ -121,13 +117,12 @@ class Codegen:
 
     def _tables(self) -> str:
         program = self.program
-        where, context_of, choose, function_of = [0], [0], [0], [0]
+        where, context_of, function_of = [0], [0], [0]
         for position in program.position[1:]:
             assert position is not None
             context, stop = position
             where.append(1 + stop.number)
             context_of.append(context.number)
-            choose.append(int(stop.choose))
             function_of.append(self.number[context.code.function.name])
         base: list[int] = []
         parent: list[int] = []
@@ -143,7 +138,7 @@ class Codegen:
             child_base.append(len(children))
             children += [context.children[s.number].number for s in context.code.calls]
         tables = {
-            "where_of": where, "context_of": context_of, "choose_at": choose, "function_of": function_of,
+            "where_of": where, "context_of": context_of, "function_of": function_of,
             "base_of": base, "parent_of": parent, "resume_of": call, "caller_of": caller, "child_base": child_base,
             "children": children or [0],
         }  # fmt: skip
@@ -194,32 +189,6 @@ class Codegen:
             ]
         )
 
-    def _position(self) -> str:
-        e = Emitter()
-        e.do("%st = inttoptr i64 %state to ptr")
-        base = self.table(e, "thread_word", "%thread")
-        value = e.op("and", e.load_word("%st", base), self.packing.position.mask)
-        e.do(f"ret i64 {value}")
-        return "\n".join(["define i64 @position(i64 %state, i64 %thread) alwaysinline {", *e.lines, "}"])
-
-    def _quiet_position(self) -> str:
-        e = Emitter()
-        values = ", ".join(f"i32 {q}" for q in self.quiet)
-        e.do(f"ret i64 {self.table(e, 'quiet', '%thread')}")
-        return "\n".join(
-            [
-                f"@quiet = private constant [{len(self.quiet)} x i32] [{values}]",
-                "define i64 @quiet_position(i64 %thread) alwaysinline {",
-                *e.lines,
-                "}",
-            ]
-        )
-
-    def _is_choose(self) -> str:
-        e = Emitter()
-        e.do(f"ret i64 {self.table(e, 'choose_at', '%position')}")
-        return "\n".join(["define i64 @is_choose(i64 %position) alwaysinline {", *e.lines, "}"])
-
     def _held_modes(self, modes: list[Mode]) -> str:
         e = Emitter()
         e.do("%st = inttoptr i64 %state to ptr")
@@ -236,19 +205,6 @@ class Codegen:
             result = e.op("or", result, e.op("shl", held, number))
         e.do(f"ret i64 {word(result)}")
         return "\n".join(["define i64 @held_modes(i64 %state, i64 %thread) {", *e.lines, "}"])
-
-    def _row_of(self, first_rows: list[int]) -> str:
-        e = Emitter()
-        values = ", ".join(f"i32 {row}" for row in first_rows)
-        e.do(f"ret i64 {self.table(e, 'first_row', '%thread')}")
-        return "\n".join(
-            [
-                f"@first_row = private constant [{len(first_rows)} x i32] [{values}]",
-                "define i64 @row_of(i64 %thread) alwaysinline {",
-                *e.lines,
-                "}",
-            ]
-        )
 
     def _final(self) -> str:
         e = Emitter()

@@ -3,33 +3,29 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
+import functools
+import itertools
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
-from itertools import pairwise
 
 from ptelab import ir
 from ptelab.ample import Mode
 from ptelab.exploration import Choice, Exploration
-from ptelab.machine import Flagged, Machine
-from ptelab.native import codegen, compiler, lowlevel
+from ptelab.machine import Flagged, Machine, State
+from ptelab.native import compiler, lowlevel
+from ptelab.native import explorer as x
 from ptelab.native.codegen import FIRST_FLAG, REACHED_WORDS, SCRATCH_VALUES, SCRATCH_WORDS, Codegen
+from ptelab.native.memory import Words
 from ptelab.native.packing import Packing
+from ptelab.native.store import Shape, Store, TooFine
 
-OUTCOMES_MAX = 1 << 12
-TABLE_MIN = 1 << 14
 QUICK, OPTIMISED = 0, 2  # LLVM's speed levels
-LONG_RUN = 1_500_000  # states from which on optimised code is worth its compilation
-BUDGET = 2000  # chunks that a worker expands before Python gets to look at the clock
+LONG_RUN = 1_000_000  # executed transitions from which on optimised code is worth its compilation
+BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock
 PARALLEL_LEVEL = 4000  # states in a level from which on it is given to all workers
-
-_END, _CURSOR, _LEVEL_END, _STOP, _ARENA, _CAPACITY, _TABLE, _TABLE_MASK, _GROW_AT, _AMPLE_TABLE = range(10)
-_SPARE, _TRANSITIONS, _SCRATCH, _WORK, _OUTCOME_TABLE, _FLAG_TABLE, _INSERTED = range(7)
-_LEVEL_DONE, _YIELDED, _GROW, _FULL, _OUTCOMES_FULL = range(5)
 
 
 @dataclass(slots=True)
@@ -44,60 +40,26 @@ class Progress:
     seconds: float
 
 
-class _Words:
-    """An array of words that native code can reach."""
-
-    def __init__(self, count: int) -> None:
-        self.array = (ctypes.c_uint64 * count)()
-        self.address = ctypes.addressof(self.array)
-
-    def __getitem__(self, index: int) -> int:
-        return self.array[index]
-
-    def __setitem__(self, index: int, value: int) -> None:
-        self.array[index] = value
-
-
-class _Map:
-    """Zeroed memory of which only what is touched is used."""
-
-    def __init__(self, words: int) -> None:
-        self.bytes = max(8 * words, mmap.PAGESIZE)
-        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
-        self._map = mmap.mmap(-1, self.bytes, flags=flags)
-        self._view = ctypes.c_char.from_buffer(self._map)
-        self.address = ctypes.addressof(self._view)
-
-    def words(self, first: int, count: int) -> list[int]:
-        return list((ctypes.c_uint64 * count).from_buffer(self._map, 8 * first))
-
-    def put(self, first: int, values: list[int]) -> None:
-        ctypes.memmove(self.address + 8 * first, (ctypes.c_uint64 * len(values))(*values), 8 * len(values))
-
-    def close(self) -> None:
-        del self._view
-        self._map.close()
+@functools.cache
+def _search() -> compiler.Library:
+    """The search, which is the same for all programs."""
+    folder = resources.files("ptelab.native")
+    source = "".join(folder.joinpath(name).read_text() for name in ("explorer.py", "tables.py"))
+    return compiler.compile_text(lowlevel.translate(source, {}, {}), OPTIMISED)
 
 
 class Engine:
     """One exploration; make a new one for each."""
 
-    def __init__(self, machine: Machine, threads: int, memory_bytes: int) -> None:
+    def __init__(self, machine: Machine, threads: int, memory_bytes: int, groups: int = 0) -> None:
         self.machine = machine
         self.threads = threads
         self.memory_bytes = memory_bytes
-        self.packing = Packing(machine.scenario, machine.program, machine.layout, machine.memory)
-        self.words = self.packing.words
-        self.record = self.words + 1
-        self.codegen = Codegen(
-            machine.scenario, machine.program, machine.layout, self.packing, machine.final_name,
-            keep_dead=not machine.reduction.dead,
-        )  # fmt: skip
         self.outcome_words = len(machine.program.codes[machine.final_name].function.results)
         self.found = Exploration(threads=threads)
-        self._outcome_error = False
         self.coverage = False  # whether to note which lines were executed
         self.may_raise: set[str] | None = None  # stop at the first flag that is none of these
+        self._groups = groups  # how coarsely threads are grouped into parts: see `_grouped`
 
     def run(self, time_s: float | None = None, progress: Callable[[Progress], None] | None = None) -> Exploration:
         """Explore; what was found so far when a limit is met or the user interrupts."""
@@ -107,32 +69,109 @@ class Engine:
         except Flagged as flagged:
             self.found.flags[flagged.name] = []
             return self.found
+        while True:
+            self._prepare()
+            try:
+                self._begin(start)
+                self._levels(started, time_s, progress)
+            except TooFine:
+                self.store.close()
+                self._groups += 1
+                self.found = Exploration(threads=self.threads)
+                continue
+            except KeyboardInterrupt:
+                self.found.complete, self.found.stopped = False, "interrupt"
+            self._collect()
+            self.found.seconds = time.monotonic() - started
+            self.store.close()
+            return self.found
+
+    def _grouped(self) -> list[list[int]]:
+        """Which threads share a part: none, those on one CPU, or all."""
+        threads = self.machine.scenario.threads
+        if self._groups == 0:
+            return [[t] for t in range(len(threads))]
+        if self._groups > 1:
+            return [list(range(len(threads)))]
+        cpus = dict.fromkeys(t.cpu for t in threads)
+        return [[n for n, t in enumerate(threads) if t.cpu == cpu] for cpu in cpus]
+
+    def _prepare(self) -> None:
+        """Compile the program and lay out memory."""
+        machine = self.machine
+        groups = self._grouped()
+        self.packing = Packing(machine.scenario, machine.program, machine.layout, machine.memory, groups)
+        self.codegen = Codegen(
+            machine.scenario, machine.program, machine.layout, self.packing, machine.final_name,
+            keep_dead=not machine.reduction.dead,
+        )  # fmt: skip
         if self.coverage:
             self.codegen.watch_blocks()
-        text = self._text()
-        self._use(compiler.compile_text(text, QUICK, keep=not self.coverage))
+        self._ample_rows: list[int] = []
+        first_rows = [0] * len(machine.scenario.threads)
+        modes: list[Mode] = []
+        mask_words = row_words = 1
+        if machine.reduction.ample:
+            modes = machine.ample.modes
+            mask_words = max(1, -(-machine.ample.classes // 64))
+            row_words = 1 + 2 * mask_words * (2 + len(modes))
+            first_rows = self._make_rows(mask_words)
+        self._source = self.codegen.text(modes)
+        deadlock = self.codegen.flag("deadlock")
+        if len(self.codegen.flags) + FIRST_FLAG >= 0xFF:
+            raise ValueError("too many flags")
+        shape = self._shape(groups, first_rows)
+        self.store = Store(_search(), shape, self.memory_bytes, self.threads, SCRATCH_WORDS)
+        self.control = self.store.control
+        self.workers = [w.block for w in self.store.workers]
+        self._work = _search().function("work", 3)
+        self._libraries: list[compiler.Library] = []
+        self._use(compiler.compile_text(self._source, QUICK, keep=not self.coverage))
         self._better: Future[compiler.Library] | None = None
-        self._source = text
-        self._allocate()
+        self._set_constants(deadlock, mask_words, row_words)
+
+    def _shape(self, groups: list[list[int]], first_rows: list[int]) -> Shape:
+        threads, rest = self.machine.scenario.threads, self.machine.rest
+        quiet = [r if t.daemon else 0 for t, r in zip(threads, rest, strict=True)]
+        part_of = {t: n for n, group in enumerate(groups, 1) for t in group}
+        if self.machine.reduction.ample:
+            order = list(range(len(threads)))
+            units = [(part_of[t], t, t + 1) for t in order]
+        else:
+            order = [t for group in groups for t in group]
+            ends = list(itertools.accumulate(len(group) for group in groups))
+            units = [(n, end - len(group), end) for n, (group, end) in enumerate(zip(groups, ends, strict=True), 1)]
+        ending = {n for n, group in enumerate(groups, 1) if not any(threads[t].daemon for t in group)}
+        return Shape(
+            self.packing.parts,
+            [(*unit, unit[0] in ending) for unit in units],
+            [(t, self.packing.thread_word[t], quiet[t], first_rows[t]) for t in order],
+            self.packing.words,
+            self.outcome_words,
+            len(self.codegen.flags),
+        )
+
+    def _set_constants(self, deadlock: int, mask_words: int, row_words: int) -> None:
+        control = self.control
+        self._ample_table = Words(len(self._ample_rows))
+        self._ample_table.fill(0, self._ample_rows)
+        positions = self.machine.program.position
+        self._chooses = Words(len(positions) // 64 + 1)
+        for n, position in enumerate(positions):
+            if position is not None and position[1].choose:
+                self._chooses[n // 64] |= 1 << n % 64
+        control[x.AMPLE] = int(self.machine.reduction.ample)
+        control[x.AMPLE_TABLE] = self._ample_table.address
+        control[x.MASK_WORDS], control[x.ROW_WORDS] = mask_words, row_words
+        control[x.CHOOSES] = self._chooses.address
+        control[x.POSITION_MASK] = self.packing.position.mask
+        control[x.DEADLOCK] = deadlock
+
+    def _begin(self, start: State) -> None:
         words = self.packing.pack_cells(start[0])
         for thread, (vpc, frames) in enumerate(start[1]):
             self._pack_thread(words, thread, vpc, frames)
-        self.arena.put(0, [1 << 63, *words])
-        self.control[_END] = 1
-        self._rehash(self.control.address, 0, 1)
-        self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
-        try:
-            self._levels(started, time_s, progress)
-        except KeyboardInterrupt:
-            self.control[_STOP] = 1
-            self.found.complete, self.found.stopped = False, "interrupt"
-        finally:
-            if self.pool is not None:
-                self.pool.shutdown()
-            self._collect()
-            self.found.seconds = time.monotonic() - started
-            self._release()
-        return self.found
+        self.store.begin(words)
 
     # The initial state is built by the machine, which also takes the threads to their first stops.
     def _setup_lines(self) -> set[tuple[str, int]]:
@@ -154,9 +193,9 @@ class Engine:
         return lines | {(s.at.file, s.at.line) for name in seen for b in functions[name].blocks for s in b.stmts}
 
     def _use(self, library: compiler.Library) -> None:
-        self._library = library
-        self._work = library.function("work", 3)
-        self._rehash = library.function("rehash", 3)
+        self._libraries.append(library)
+        for at, name in ((x.TRANSITION, "transition"), (x.FINAL, "final"), (x.HELD, "held_modes")):
+            self.control[at] = library.address(name)
 
     def _improve(self) -> None:
         """Once a run proves to be long, compile again with optimisation, beside it, and change over when ready.
@@ -164,46 +203,14 @@ class Engine:
         Most tests are over before LLVM would have optimised their code; states mean the same to both versions.
         """
         if self._better is None:
-            if self.control[_END] > LONG_RUN:
+            if sum(w[x.EXECUTED] for w in self.workers) > LONG_RUN:
                 compile_pool = ThreadPoolExecutor(1)
                 self._better = compile_pool.submit(compiler.compile_text, self._source, OPTIMISED, not self.coverage)
                 compile_pool.shutdown(wait=False)
-        elif self._better.done() and self._library is not self._better.result():
+        elif self._better.done() and len(self._libraries) == 1:
             self._use(self._better.result())
 
     # ------------------------------------------------------------------------------------------ set-up
-
-    def _text(self) -> str:
-        quiet = [r if t.daemon else 0 for t, r in zip(self.machine.scenario.threads, self.machine.rest, strict=True)]
-        self._ample_rows: list[int] = []
-        first_rows = [0] * len(quiet)
-        modes: list[Mode] = []
-        mask_words = row_words = 1
-        if self.machine.reduction.ample:
-            modes = self.machine.ample.modes
-            mask_words = max(1, -(-self.machine.ample.classes // 64))
-            row_words = 1 + 2 * mask_words * (2 + len(modes))
-            first_rows = self._make_rows(mask_words)
-        model = self.codegen.text(quiet, modes, first_rows)
-        constants = {
-            "STATE_WORDS": self.words,
-            "THREADS": len(self.machine.scenario.threads),
-            "OUTCOMES": self.outcome_words,
-            "OUTCOMES_MAX": OUTCOMES_MAX,
-            "SCRATCH_RESULTS": SCRATCH_VALUES,
-            "AMPLE": int(self.machine.reduction.ample),
-            "MASK_WORDS": mask_words,
-            "ROW_WORDS": row_words,
-            "STATUS_BLOCKED": codegen.BLOCKED,
-            "STATUS_OK": codegen.OK,
-            "STATUS_NO_ALTERNATIVE": codegen.NO_ALTERNATIVE,
-            "STATUS_FLAG": FIRST_FLAG,
-            "STATUS_DEADLOCK": self.codegen.flag("deadlock"),
-        }
-        names = ("transition", "position", "quiet_position", "is_choose", "final", "held_modes", "row_of")
-        source = resources.files("ptelab.native").joinpath("explorer.py").read_text()
-        search = lowlevel.translate(source, constants, {n: f"@{n}" for n in names})
-        return f"{model}\ndeclare void @llvm.prefetch.p0(ptr, i32, i32, i32)\n{search}"
 
     def _make_rows(self, mask_words: int) -> list[int]:
         """Fill the table that `is_ample` reads; where in it each thread's position 0 would be.
@@ -230,46 +237,6 @@ class Engine:
                     rows[at : at + width] = row
             first_rows.append(known[key])
         return first_rows
-
-    def _allocate(self) -> None:
-        records = max(self.memory_bytes // (8 * self.record + 16), 1024)
-        self.arena = _Map(records * self.record)
-        self.capacity = records
-        self.control = _Words(16)
-        self.control[_ARENA] = self.arena.address
-        self.control[_CAPACITY] = records
-        self._ample_table = _Words(max(1, len(self._ample_rows)))
-        for at, value in enumerate(self._ample_rows):
-            self._ample_table[at] = value
-        self.control[_AMPLE_TABLE] = self._ample_table.address
-        self._new_table(TABLE_MIN)
-        self.workers: list[_Words] = []
-        self._buffers: list[_Words] = []
-        for _ in range(self.threads):
-            worker = _Words(16)
-            sizes = {
-                _SCRATCH: SCRATCH_WORDS + self.outcome_words,
-                _WORK: self.words,
-                _OUTCOME_TABLE: OUTCOMES_MAX * (self.outcome_words + 1),
-                _FLAG_TABLE: 2 * (len(self.codegen.flags) + 1),
-            }
-            for slot, size in sizes.items():
-                buffer = _Words(size)
-                self._buffers.append(buffer)
-                worker[slot] = buffer.address
-            self.workers.append(worker)
-        self._per_worker = len(sizes)
-
-    def _new_table(self, size: int) -> None:
-        self.table = _Map(size)
-        self.table_size = size
-        self.control[_TABLE] = self.table.address
-        self.control[_TABLE_MASK] = size - 1
-        self.control[_GROW_AT] = size * 6 // 10
-
-    def _release(self) -> None:
-        self.arena.close()
-        self.table.close()
 
     def _pack_thread(self, words: list[int], thread: int, vpc: int, frames: tuple[tuple[int, ...], ...]) -> None:
         base = self.packing.thread_word[thread]
@@ -303,85 +270,67 @@ class Engine:
     def _levels(self, started: float, time_s: float | None, progress: Callable[[Progress], None] | None) -> None:
         low, high, depth = 0, 1, 0
         while low < high:
-            self.control[_CURSOR] = low
-            self.control[_LEVEL_END] = high
-            while True:
+            self.control[x.CURSOR], self.control[x.LEVEL_END] = low, high
+            over = False
+            while not over:
+                over = self._finished(self._work_once(high - self.control[x.CURSOR]))
                 self._improve()
-                results = self._work_once(high - self.control[_CURSOR])
                 if progress is not None:
                     progress(self._progress(depth, started))
-                if _FULL in results or _OUTCOMES_FULL in results:
-                    self.found.complete = False
-                    self.found.stopped = "memory" if _FULL in results else "outcomes"
-                    return
                 if time_s is not None and time.monotonic() - started > time_s:
                     self.found.complete, self.found.stopped = False, "time"
-                    return
                 if self.may_raise is not None and self._raised() - self.may_raise:
                     self.found.complete, self.found.stopped = False, "flag"
+                if not self.found.complete:
                     return
-                if _GROW in results:
-                    if not self._grow():
-                        self.found.complete, self.found.stopped = False, "memory"
-                        return
-                elif all(r == _LEVEL_DONE for r in results) or self.control[_CURSOR] >= high:
-                    break
-            self._drop_spares()
-            low, high = high, min(self.control[_END], self.capacity)
+            self.store.close_gaps()
+            low, high = high, self.control[x.END]
+            self.store.leave_behind(low)
             depth += low < high
             self.found.depth = depth
 
+    def _finished(self, results: list[int]) -> bool:
+        """Whether the level is; makes room first if a worker asked for it, and notes it when there is none."""
+        if x.OUTCOMES_FULL in results or x.CHOICES_FULL in results:
+            self.found.complete = False
+            self.found.stopped = "outcomes" if x.OUTCOMES_FULL in results else "choices"
+        elif x.ROOM in results:
+            if not self.store.make_room():
+                self.found.complete, self.found.stopped = False, "memory"
+        elif self.store.used() > self.memory_bytes:
+            self.found.complete, self.found.stopped = False, "memory"
+        else:
+            return all(r == x.LEVEL_DONE for r in results) or self._level_over()
+        return False
+
     def _raised(self) -> set[str]:
-        tables = self._buffers[self._per_worker - 1 :: self._per_worker]
+        tables = [w.flags for w in self.store.workers]
         return {name for number, name in enumerate(self.codegen.flags) for raised in tables if raised[2 * number]}
 
+    def _level_over(self) -> bool:
+        return self.control[x.CURSOR] >= self.control[x.LEVEL_END] and all(
+            w[x.AT] >= w[x.CHUNK_END] for w in self.workers
+        )
+
     def _work_once(self, queue: int) -> list[int]:
-        control = self.control.address
-        if self.pool is None or queue < PARALLEL_LEVEL:
-            return [self._work(control, self.workers[0].address, BUDGET)]
-        futures = [self.pool.submit(self._work, control, w.address, BUDGET) for w in self.workers]
+        control, workers = self.control.address, self.workers
+        pool = self.store.pool
+        if pool is None or (queue < PARALLEL_LEVEL and all(w[x.AT] >= w[x.CHUNK_END] for w in workers[1:])):
+            return [self._work(control, workers[0].address, BUDGET)]
+        futures = [pool.submit(self._work, control, w.address, BUDGET) for w in workers]
         try:
             return [f.result() for f in futures]
         except KeyboardInterrupt:
-            self.control[_STOP] = 1
+            self.control[x.STOP] = 1
             for future in futures:
                 future.result()
             raise
 
-    def _drop_spares(self) -> None:
-        """A record that a worker reserved but did not need belongs to this level: leave it out for good."""
-        for worker in self.workers:
-            if worker[_SPARE]:
-                self.arena.put((worker[_SPARE] - 1) * self.record, [0])
-                worker[_SPARE] = 0
-
-    def _used(self) -> int:
-        return 8 * self.record * min(self.control[_END], self.capacity) + 8 * self.table_size
-
-    def _grow(self) -> bool:
-        """Double the seen set; false when memory does not allow it."""
-        self._drop_spares()
-        size = self.table_size * 4 if self.table_size < 1 << 22 else self.table_size * 2
-        if self._used() + 8 * size > self.memory_bytes:
-            return False
-        old = self.table
-        self._new_table(size)
-        old.close()
-        end = self.control[_END]
-        if self.pool is None or end < 1 << 16:
-            self._rehash(self.control.address, 0, end)
-        else:
-            cuts = [end * n // self.threads for n in range(self.threads + 1)]
-            futures = [self.pool.submit(self._rehash, self.control.address, a, b) for a, b in pairwise(cuts)]
-            for future in futures:
-                future.result()
-        return True
-
     def _progress(self, depth: int, started: float) -> Progress:
-        states = 1 + sum(w[_INSERTED] for w in self.workers)
-        queue = max(min(self.control[_END], self.capacity) - self.control[_CURSOR], 0)
-        transitions = sum(w[_TRANSITIONS] for w in self.workers)
-        return Progress(states, transitions, queue, depth, self._used(), time.monotonic() - started)
+        states = sum(w[x.INSERTED] for w in self.workers)
+        queue = max(self.control[x.END] - self.control[x.CURSOR], 0)
+        transitions = sum(w[x.TRANSITIONS] for w in self.workers)
+        return Progress(states, transitions, queue, depth, self.store.used(), time.monotonic() - started)
 
     # ----------------------------------------------------------------------------------------- results
 
@@ -389,25 +338,24 @@ class Engine:
         found = self.found
         if self.coverage:
             found.covered = self.codegen.covered_lines() | self._setup_lines()
-        found.states = 1 + sum(w[_INSERTED] for w in self.workers)
-        found.transitions = sum(w[_TRANSITIONS] for w in self.workers)
-        found.memory_bytes = self._used()
+        found.states = sum(w[x.INSERTED] for w in self.workers)
+        found.transitions = sum(w[x.TRANSITIONS] for w in self.workers)
+        found.memory_bytes = self.store.used()
         outcomes: dict[tuple[int, ...], int] = {}
         flags: dict[int, tuple[int, int]] = {}
-        for n in range(len(self.workers)):
-            scratch, _, table, raised = self._buffers[n * self._per_worker : (n + 1) * self._per_worker]
+        width = self.outcome_words + 1
+        for worker in self.store.workers:
             for bit, name in enumerate(self.codegen.situations):
-                if scratch[bit // 64] >> bit % 64 & 1:
+                if worker.scratch[bit // 64] >> bit % 64 & 1:
                     found.reached.add(name)
-            width = self.outcome_words + 1
-            for row in range(OUTCOMES_MAX):
-                first = table[row * width]
-                if first:
-                    outcome = tuple(table.array[row * width + 1 : (row + 1) * width])
+            table = worker.outcomes.words(x.OUTCOMES_MAX * width)
+            for row in range(0, len(table), width):
+                if first := table[row]:
+                    outcome = tuple(table[row + 1 : row + width])
                     outcomes[outcome] = min(first, outcomes.get(outcome, first))
             for number in range(len(self.codegen.flags)):
-                if raised[2 * number]:
-                    entry = (raised[2 * number], raised[2 * number + 1])
+                if worker.flags[2 * number]:
+                    entry = (worker.flags[2 * number], worker.flags[2 * number + 1])
                     flags[number] = min(entry, flags.get(number, entry))
         for outcome, record in sorted(outcomes.items(), key=lambda item: item[1]):
             found.outcomes[outcome] = self._choices(record - 1)
@@ -419,12 +367,12 @@ class Engine:
     def _choices(self, record: int) -> list[Choice]:
         choices: list[Choice] = []
         while True:
-            meta = self.arena.words(record * self.record, 1)[0]
+            meta = self.store.meta.word(record)
             parent = meta & ((1 << 40) - 1)
             if not parent:
                 return choices[::-1]
-            choices.append((meta >> 40 & 0xFF, meta >> 48 & 0x7FFF))
+            choices.append((meta >> 40 & 0xFF, meta >> 48))
             record = parent - 1
 
 
-assert REACHED_WORDS <= SCRATCH_VALUES
+assert REACHED_WORDS <= SCRATCH_VALUES == x.SCRATCH_RESULTS

@@ -1,55 +1,174 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The search: breadth first, exact, any number of workers.  Translated by `lowlevel.py`; CPython never runs it.
 
-A record is one state with, in its first word, how it was first reached: valid bit 63, alternative << 48,
-thread << 40, number of the parent's record + 1.  The seen set is a table of words, tag << 40 | record + 1, that
-workers fill by compare-and-swap: a record is written whole before the table names it, and never changes after.
-Constants in capitals come from `engine.py`: STATE_WORDS, THREADS, OUTCOMES and what the model needs.
+A state is cut into *parts*: shared memory is part 0, and each group of threads has a part.  What each part was ever
+seen to hold is kept once and numbered, so a state is a few small numbers, packed into 64 bits and at most 16 *high*
+bits: its *code*.  A thread's transition sees shared memory and its own part only; so what it does is found once for
+each pair of numbers, remembered by the worker (*memo*), and from then on is an exclusive-or of two codes.
+
+The seen set is one table of words, eight to a bucket, that workers fill by compare-and-swap.  The code is mixed by a
+bijection; the bucket's number holds its first bits and the entry the others (and how far it lies from its bucket), so
+the table holds the codes themselves and finding a state takes one cache line.  Each new state is a *record*: its
+number counts states in the order found, `META` tells how it was first reached (alternative << 48, thread << 40, number
+of the parent's record + 1), `QUEUE` and `HIGHS` hold its code until it has been expanded.
+
+Functions whose names begin with `_` are compiled into their callers.  What the tables need is in `tables.py`, which is
+translated together with this file.
 """
 # ruff: noqa: F821
 # mypy: ignore-errors
 
 # Words of the control block, which all workers share.
-END = 0
-CURSOR = 1
-LEVEL_END = 2
-STOP = 3
-ARENA = 4
-CAPACITY = 5
-TABLE = 6
-TABLE_MASK = 7
-GROW_AT = 8
-AMPLE_TABLE = 9
+STOP = 0
+END = 1
+CURSOR = 2
+LEVEL_END = 3
+META = 4
+QUEUE = 5
+HIGHS = 6
+TABLE = 7
+BUCKET_BITS = 8
+ROOM_AT = 9
+HIGH_BITS = 10
+UNITS = 11
+UNIT = 12
+PARTS = 13
+PART = 14
+LOCK = 15
+TRANSITION = 16
+FINAL = 17
+HELD = 18
+THREAD = 19
+CHOOSES = 20
+POSITION_MASK = 21
+AMPLE = 22
+AMPLE_TABLE = 23
+MASK_WORDS = 24
+ROW_WORDS = 25
+STATE_WORDS = 26
+OUTCOMES = 27
+DEADLOCK = 28
 
 # Words of a worker's own block.
-SPARE = 0
-TRANSITIONS = 1
+TRANSITIONS = 0
+INSERTED = 1
 SCRATCH = 2
-WORK = 3
-OUTCOME_TABLE = 4
-FLAG_TABLE = 5
-INSERTED = 6
+SOURCE = 3
+TARGET = 4
+OUTCOME_TABLE = 5
+FLAG_TABLE = 6
+MEMO = 7
+MEMO_BITS = 8
+MEMO_COUNT = 9
+LIST = 10
+LIST_USED = 11
+LIST_ROOM = 12
+PIPE = 13
+PIPE_HEAD = 14
+PIPE_TAIL = 15
+PIPE_ROOM = 16
+PIPE_WANTED = 17
+AT = 18
+CHUNK_START = 19
+CHUNK_END = 20
+OUT = 21
+OUT_END = 22
+PAIRS = 23
+POSITIONS = 24
+EXECUTED = 25
+PROBLEM = 26
+REPACKED = 27
+REPACKED_HIGH = 28
+
+# Words of a part.
+P_WORDS = 0
+P_FIRST = 1
+P_BASE = 2
+P_COUNT = 3
+P_LIMIT = 4
+P_INDEX = 5
+P_INDEX_MASK = 6
+P_SHIFT = 7
+P_MASK = 8
+P_HIGH = 9
+P_OLD_SHIFT = 10
+P_OLD_MASK = 11
+P_OLD_HIGH = 12
+P_SIZE = 16
+
+# Words of a unit: some threads of one part, whose transitions are remembered together.
+U_PART = 0
+U_FIRST = 1
+U_LAST = 2
+U_ENDED = 3
+U_SIZE = 4
+
+# Words of a thread.
+T_NUMBER = 0
+T_WORD = 1
+T_QUIET = 2
+T_ROW = 3
+T_SIZE = 4
 
 # What `work` returns.
 LEVEL_DONE = 0
 YIELDED = 1
-GROW = 2
-FULL = 3
-OUTCOMES_FULL = 4
+ROOM = 2
+OUTCOMES_FULL = 3
+CHOICES_FULL = 4
+PIPE_FULL = 5
+
+# Bits of the second word of what the memo remembers; below them the unit's number + 1, above, at bit 16, the number of
+# transitions, and at bit 32 that of the items.
+QUIET = 256
+PROGRESS = 512
+FLAGGED = 1024
 
 CHUNK = 32
-VALID = 0x8000000000000000
-RECORD_MASK = 0xFFFFFFFFFF
+OUT_CHUNK = 64
+OUTCOMES_MAX = 4096
+PARENT_MASK = 0xFFFFFFFFFF
+FAR = 31
+STATUS_OK = 1
+STATUS_NO_ALTERNATIVE = 2
+STATUS_FLAG = 3
+SCRATCH_RESULTS = 8
+MIX_A = 0xBF58476D1CE4E5B9
+MIX_B = 0x94D049BB133111EB
+UNMIX_A = 0x96DE1B173F119089
+UNMIX_B = 0x319642B2D24D8EC3
+SPREAD = 0x9E3779B97F4A7C15
 
 
 def work(ctl, me, budget):
     """Expand states of the current level until it is done, the budget of chunks is spent, or memory is needed."""
-    while budget > 0:
+    problem = _work(ctl, me, budget)
+    if load(me, OUT) < load(me, OUT_END):
+        if atomic_swap_if(ctl, END, load(me, OUT_END), load(me, OUT)) != 0:
+            store(me, OUT_END, load(me, OUT))
+    return problem
+
+
+def _work(ctl, me, budget):
+    problem = drain(ctl, me)
+    if problem != 0:
+        return problem
+    look_ahead(ctl, me)
+    while 1:
+        while load(me, AT) < load(me, CHUNK_END):
+            problem = expand_chunk(ctl, me)
+            if problem != 0:
+                return problem
+            problem = drain(ctl, me)
+            if problem != 0:
+                return problem
+        if budget == 0:
+            return YIELDED
         budget = budget - 1
         if atomic_load(ctl, STOP) != 0:
             return YIELDED
-        if atomic_load(ctl, END) >= load(ctl, GROW_AT):
-            return GROW
+        if atomic_load(ctl, END) >= load(ctl, ROOM_AT):
+            return ROOM
         i = atomic_add(ctl, CURSOR, CHUNK)
         end = load(ctl, LEVEL_END)
         if i >= end:
@@ -57,110 +176,238 @@ def work(ctl, me, budget):
         high = i + CHUNK
         if high > end:
             high = end
-        while i < high:
-            problem = expand(ctl, me, i)
-            if problem != 0:
-                return problem
-            i = i + 1
+        store(me, AT, i)
+        store(me, CHUNK_START, i)
+        store(me, CHUNK_END, high)
+        look_ahead(ctl, me)
     return YIELDED
 
 
-def expand(ctl, me, i):
-    """Take every transition of record i."""
-    record = load(ctl, ARENA) + i * (8 * STATE_WORDS + 8)
-    if load(record, 0) == 0:
-        return 0
-    source = record + 8
-    quiet = 1
-    t = 0
-    while t < THREADS:
-        if position(source, t) != quiet_position(t):
-            quiet = 0
-        t = t + 1
-    if quiet != 0:
-        return finish(me, i, source)
-    target = load(me, WORK)
-    scratch = load(me, SCRATCH)
-    if AMPLE != 0:
-        t = 0
-        while t < THREADS:
-            if is_ample(ctl, source, t) != 0:
-                copy(source, target)
-                status = transition(target, t, 0, scratch)
-                if status == STATUS_OK:
-                    store(me, TRANSITIONS, load(me, TRANSITIONS) + 1)
-                    return insert(ctl, me, target, VALID | (t << 40) | (i + 1))
-            t = t + 1
-    progress = 0
-    transitions = 0
-    t = 0
-    while t < THREADS:
-        p = position(source, t)
-        if p != 0:
-            choose = is_choose(p)
-            speculation = 0
-            if choose != 0:
-                if p == quiet_position(t):
-                    speculation = 1
-            alternative = 0
-            going = 1
-            while going != 0:
-                copy(source, target)
-                status = transition(target, t, alternative, scratch)
-                if status == STATUS_NO_ALTERNATIVE:
-                    going = 0
-                else:
-                    if status != STATUS_BLOCKED:
-                        transitions = transitions + 1
-                        if speculation == 0:
-                            progress = 1
-                        if status == STATUS_OK:
-                            meta = VALID | (alternative << 48) | (t << 40) | (i + 1)
-                            problem = insert(ctl, me, target, meta)
-                            if problem != 0:
-                                return problem
-                        else:
-                            if speculation != 0:
-                                progress = 1
-                            note_flag(me, status, i, t + 1, alternative)
-                    alternative = alternative + 1
-                    if choose == 0:
-                        going = 0
-        t = t + 1
-    store(me, TRANSITIONS, load(me, TRANSITIONS) + transitions)
-    if progress == 0:
-        note_flag(me, STATUS_DEADLOCK, i, 0, 0)
+def _field(part, code, high):
+    """The number of a part's content in a code."""
+    if load(part, P_HIGH) != 0:
+        code = high
+    return (code >> load(part, P_SHIFT)) & load(part, P_MASK)
+
+
+def look_ahead(ctl, me):
+    """For each state of the chunk note which pairs of numbers it asks the memo for, and have the memory fetched."""
+    units = load(ctl, UNITS)
+    width = 8 + units * 24
+    i = load(me, AT)
+    pairs = load(me, PAIRS) + (i - load(me, CHUNK_START)) * width
+    part = load(ctl, PART)
+    with_high = load(ctl, HIGH_BITS)
+    queue = load(ctl, QUEUE)
+    end = load(me, CHUNK_END)
+    while i < end:
+        code = load(queue, i)
+        high = 0
+        if with_high != 0:
+            high = load16(load(ctl, HIGHS), i)
+        shared = _field(part, code, high) << 32
+        pair = pairs + 8
+        unit = load(ctl, UNIT)
+        u = 0
+        while u < units:
+            own = _field(load(unit, U_PART), code, high)
+            if (own | (load(unit, U_ENDED) ^ 1)) != 0:
+                key = shared | own
+                slot = _memo_slot(me, key, u)
+                prefetch(slot, 0)
+                store(pair, 0, key)
+                store(pair, 1, slot)
+                store(pair, 2, u)
+                pair = pair + 24
+            unit = unit + 8 * U_SIZE
+            u = u + 1
+        store(pairs, 0, pair)
+        pairs = pairs + width
+        i = i + 1
     return 0
 
 
-def is_ample(ctl, source, t):
+def expand_chunk(ctl, me):
+    """Expand states until the chunk is done or the pipe of successors is full."""
+    width = 8 + load(ctl, UNITS) * 24
+    pairs = load(me, PAIRS) + (load(me, AT) - load(me, CHUNK_START)) * width
+    ample = load(ctl, AMPLE)
+    while load(me, AT) < load(me, CHUNK_END):
+        if ample != 0:
+            problem = expand_ample(ctl, me, load(me, AT), pairs)
+        else:
+            problem = expand(ctl, me, load(me, AT), pairs + 8, load(pairs, 0))
+        if problem != 0:
+            if problem == PIPE_FULL:
+                return 0
+            return problem
+        store(me, AT, load(me, AT) + 1)
+        pairs = pairs + width
+    return 0
+
+
+def _recall(ctl, me, pair):
+    """What the memo remembers about a pair, found out first if need be; 0 when memory is needed."""
+    key = load(pair, 0)
+    slot = load(pair, 1)
+    mark = load(pair, 2) + 1
+    last = load(me, MEMO) + (32 << load(me, MEMO_BITS))
+    while 1:
+        known = load(slot, 1)
+        if known == 0:
+            return find_out(ctl, me, key, mark - 1, slot)
+        if load(slot, 0) == key:
+            if known & 255 == mark:
+                return slot
+        slot = slot + 32
+        if slot == last:
+            slot = load(me, MEMO)
+    return 0
+
+
+def expand(ctl, me, i, pairs, end):
+    """Put every successor of record i into the pipe."""
+    items = 0
+    transitions = 0
+    quiet = QUIET
+    some = 0
+    pair = pairs
+    while pair < end:
+        slot = _recall(ctl, me, pair)
+        if slot == 0:
+            return load(me, PROBLEM)
+        store(pair, 1, slot)
+        info = load(slot, 1)
+        items = items + (info >> 32)
+        transitions = transitions + ((info >> 16) & 0xFFFF)
+        quiet = quiet & info
+        some = some | info
+        pair = pair + 24
+    if quiet != 0:
+        return finish(ctl, me, i)
+    tail = load(me, PIPE_TAIL)
+    if tail + items > load(me, PIPE_ROOM):
+        return _make_pipe_room(me, items)
+    code = load(load(ctl, QUEUE), i)
+    high = 0
+    if load(ctl, HIGH_BITS) != 0:
+        high = load16(load(ctl, HIGHS), i)
+    pipe = load(me, PIPE) + tail * 24
+    table = load(ctl, TABLE)
+    shift = 64 - load(ctl, BUCKET_BITS)
+    flagged = some & FLAGGED
+    pair = pairs
+    while pair < end:
+        slot = load(pair, 1)
+        n = load(slot, 1) >> 32
+        item = slot + 16
+        if n > 1:
+            item = load(slot, 2)
+        while n != 0:
+            what = load(item, 1)
+            n = n - 1
+            push = 1
+            if flagged != 0:
+                if what & 0xFF0000 != 0:
+                    note_flag(me, (what >> 16) & 0xFF, i, ((what >> 40) & 0xFF) + 1, what >> 48)
+                    push = 0
+            if push != 0:
+                new_high = high ^ (what & 0xFFFF)
+                mixed = _mix((code ^ load(item, 0)) ^ (new_high * SPREAD))
+                prefetch(table + (mixed >> shift) * 64, 0)
+                store(pipe, 0, mixed)
+                store(pipe, 1, new_high)
+                store(pipe, 2, ((what >> 40) << 40) | (i + 1))
+                pipe = pipe + 24
+                tail = tail + 1
+            item = item + 16
+        pair = pair + 24
+    store(me, PIPE_TAIL, tail)
+    store(me, TRANSITIONS, load(me, TRANSITIONS) + transitions)
+    if some & PROGRESS == 0:
+        note_flag(me, load(ctl, DEADLOCK), i, 0, 0)
+    return 0
+
+
+def _make_pipe_room(me, items):
+    if load(me, PIPE_TAIL) != 0:
+        return PIPE_FULL
+    store(me, PIPE_WANTED, items)
+    return ROOM
+
+
+def expand_ample(ctl, me, i, pairs):
+    """Put one successor of record i into the pipe if that is enough, else every one.  A unit is one thread here."""
+    code = load(load(ctl, QUEUE), i)
+    high = 0
+    if load(ctl, HIGH_BITS) != 0:
+        high = load16(load(ctl, HIGHS), i)
+    positions = load(me, POSITIONS)
+    units = load(ctl, UNITS)
+    quiet = 1
+    u = 0
+    while u < units:
+        unit = load(ctl, UNIT) + u * (8 * U_SIZE)
+        part = load(unit, U_PART)
+        thread = load(ctl, THREAD) + load(unit, U_FIRST) * (8 * T_SIZE)
+        content = load(part, P_BASE) + _field(part, code, high) * (8 * load(part, P_WORDS))
+        position = load(content, load(thread, T_WORD) - load(part, P_FIRST)) & load(ctl, POSITION_MASK)
+        store(positions, u, position)
+        if position != load(thread, T_QUIET):
+            quiet = 0
+        u = u + 1
+    if quiet != 0:
+        return finish(ctl, me, i)
+    part = load(ctl, PART)
+    shared = load(part, P_BASE) + _field(part, code, high) * (8 * load(part, P_WORDS))
+    end = load(pairs, 0)
+    pair = pairs + 8
+    while pair < end:
+        if is_ample(ctl, me, shared, load(pair, 2)) != 0:
+            slot = _recall(ctl, me, pair)
+            if slot == 0:
+                return load(me, PROBLEM)
+            if load(slot, 1) & (FLAGGED | 0xFFFF0000) == 0x10000:
+                return expand(ctl, me, i, pair, pair + 24)
+        pair = pair + 24
+    return expand(ctl, me, i, pairs + 8, end)
+
+
+def is_ample(ctl, me, shared, t):
     """Whether nothing that the other threads may do depends on thread t's transition (see ample.py).
 
     The table has, for each thread and position, eligibility and the masks of the next transition, then the masks of
     the future for each mode of a lock that t may hold, MASK_WORDS words for reads and as many for writes each.
     """
     table = load(ctl, AMPLE_TABLE)
-    row = table + (row_of(t) + position(source, t)) * (8 * ROW_WORDS)
+    width = 8 * load(ctl, ROW_WORDS)
+    positions = load(me, POSITIONS)
+    threads = load(ctl, THREAD)
+    units = load(ctl, UNIT)
+    own = threads + load(units + t * (8 * U_SIZE), U_FIRST) * (8 * T_SIZE)
+    row = table + (load(own, T_ROW) + load(positions, t)) * width
     if load(row, 0) == 0:
         return 0
-    held = held_modes(source, t)
+    mask_words = load(ctl, MASK_WORDS)
+    held = call(load(ctl, HELD), shared, t)
     u = 0
-    while u < THREADS:
+    while u < load(ctl, UNITS):
         if u != t:
-            other = table + (row_of(u) + position(source, u)) * (8 * ROW_WORDS)
+            thread = threads + load(units + u * (8 * U_SIZE), U_FIRST) * (8 * T_SIZE)
+            other = table + (load(thread, T_ROW) + load(positions, u)) * width
             k = 0
-            while k < MASK_WORDS:
-                at = 1 + 2 * MASK_WORDS + k
+            while k < mask_words:
+                at = 1 + 2 * mask_words + k
                 may_read = load(other, at)
-                may_write = load(other, at + MASK_WORDS)
+                may_write = load(other, at + mask_words)
                 modes = held
                 while modes != 0:
-                    at = at + 2 * MASK_WORDS
+                    at = at + 2 * mask_words
                     if modes & 1 != 0:
                         may_read = may_read & load(other, at)
-                        may_write = may_write & load(other, at + MASK_WORDS)
+                        may_write = may_write & load(other, at + mask_words)
                     modes = modes >> 1
-                conflict = load(row, 1 + MASK_WORDS + k) & (may_read | may_write)
+                conflict = load(row, 1 + mask_words + k) & (may_read | may_write)
                 if (conflict | (load(row, 1 + k) & may_write)) != 0:
                     return 0
                 k = k + 1
@@ -168,88 +415,118 @@ def is_ample(ctl, source, t):
     return 1
 
 
-def copy(source, target):
-    """Copy a state."""
-    k = 0
-    while k < STATE_WORDS:
-        store(target, k, load(source, k))
-        k = k + 1
-
-
-def hash_state(state):
-    """A 64-bit mix of all words of a state."""
-    h = 0x9E3779B97F4A7C15
-    k = 0
-    while k < STATE_WORDS:
-        h = (h ^ load(state, k)) * 0xBF58476D1CE4E5B9
-        h = h ^ (h >> 32)
-        k = k + 1
-    h = h * 0x94D049BB133111EB
-    return h ^ (h >> 29)
-
-
-def same(a, b):
-    """Whether two states are equal."""
-    difference = 0
-    k = 0
-    while k < STATE_WORDS:
-        difference = difference | (load(a, k) ^ load(b, k))
-        k = k + 1
-    return difference == 0
-
-
-def insert(ctl, me, state, meta):
-    """Add a state to the seen set unless it is there; FULL when there is no room for a record."""
-    h = hash_state(state)
-    tag = h >> 40
-    table = load(ctl, TABLE)
-    mask = load(ctl, TABLE_MASK)
-    arena = load(ctl, ARENA)
-    at = h & mask
-    while 1:
-        entry = atomic_load(table, at)
-        if entry == 0:
-            spare = load(me, SPARE)
-            if spare == 0:
-                spare = atomic_add(ctl, END, 1) + 1
-                if spare > load(ctl, CAPACITY):
-                    return FULL
-                store(me, SPARE, spare)
-            record = arena + (spare - 1) * (8 * STATE_WORDS + 8)
-            store(record, 0, meta)
-            copy(state, record + 8)
-            if atomic_swap_if(table, at, 0, (tag << 40) | spare) != 0:
-                store(me, SPARE, 0)
-                store(me, INSERTED, load(me, INSERTED) + 1)
-                return 0
-            entry = atomic_load(table, at)
-        if entry >> 40 == tag:
-            if same(state, arena + ((entry & RECORD_MASK) - 1) * (8 * STATE_WORDS + 8) + 8) != 0:
-                return 0
-        at = (at + 1) & mask
-    return 0
-
-
-def rehash(ctl, low, high):
-    """Name records low … high − 1 in the (new, empty or part-filled) table."""
-    table = load(ctl, TABLE)
-    mask = load(ctl, TABLE_MASK)
-    arena = load(ctl, ARENA)
-    while low < high:
-        record = arena + low * (8 * STATE_WORDS + 8)
-        if load(record, 0) != 0:
-            h = hash_state(record + 8)
-            at = h & mask
-            entry = ((h >> 40) << 40) | (low + 1)
+def find_out(ctl, me, key, u, slot):
+    """Take every transition of a unit's threads from a pair of contents, and remember them in an empty slot."""
+    if load(me, MEMO_COUNT) * 4 >= (3 << load(me, MEMO_BITS)):
+        store(me, PROBLEM, ROOM)
+        return 0
+    unit = load(ctl, UNIT) + u * (8 * U_SIZE)
+    shared = load(ctl, PART)
+    part = load(unit, U_PART)
+    source = load(me, SOURCE)
+    first = source + load(part, P_FIRST) * 8
+    words = load(shared, P_WORDS)
+    own_words = load(part, P_WORDS)
+    _copy(load(shared, P_BASE) + (key >> 32) * (8 * words), source, words)
+    _copy(load(part, P_BASE) + (key & 0xFFFFFFFF) * (8 * own_words), first, own_words)
+    found = load(me, LIST) + load(me, LIST_USED) * 8
+    info = QUIET
+    items = 0
+    transitions = 0
+    n = load(unit, U_FIRST)
+    while n < load(unit, U_LAST):
+        thread = load(ctl, THREAD) + n * (8 * T_SIZE)
+        p = load(source, load(thread, T_WORD)) & load(ctl, POSITION_MASK)
+        if p != load(thread, T_QUIET):
+            info = info & ~QUIET
+        if p != 0:
+            choose = (load(load(ctl, CHOOSES), p >> 6) >> (p & 63)) & 1
+            speculation = 0
+            if choose != 0:
+                if p == load(thread, T_QUIET):
+                    speculation = 1
+            alternative = 0
             going = 1
             while going != 0:
-                if load(table, at) == 0:
-                    if atomic_swap_if(table, at, 0, entry) != 0:
-                        going = 0
+                if load(me, LIST_USED) + 2 * items + 2 > load(me, LIST_ROOM):
+                    store(me, PROBLEM, ROOM)
+                    return 0
+                item = found + items * 16
+                status = find_transition(ctl, me, key, part, load(thread, T_NUMBER), alternative, item)
+                if status == 0xFF:
+                    return 0
+                if status == STATUS_NO_ALTERNATIVE:
+                    going = 0
                 else:
-                    at = (at + 1) & mask
-        low = low + 1
-    return 0
+                    if status != 0:
+                        transitions = transitions + 1
+                        if status == STATUS_OK:
+                            if speculation == 0:
+                                info = info | PROGRESS
+                            if (load(item, 0) | (load(item, 1) & 0xFFFF)) != 0:
+                                items = items + 1
+                        else:
+                            info = info | (PROGRESS | FLAGGED)
+                            items = items + 1
+                    alternative = alternative + 1
+                    if choose == 0:
+                        going = 0
+        n = n + 1
+    if transitions > 0xFFFF:
+        store(me, PROBLEM, CHOICES_FULL)
+        return 0
+    if items == 1:
+        store(slot, 2, load(found, 0))
+        store(slot, 3, load(found, 1))
+    else:
+        store(slot, 2, found)
+        store(me, LIST_USED, load(me, LIST_USED) + 2 * items)
+    store(slot, 0, key)
+    store(slot, 1, (items << 32) | (transitions << 16) | info | (u + 1))
+    store(me, MEMO_COUNT, load(me, MEMO_COUNT) + 1)
+    return slot
+
+
+def find_transition(ctl, me, key, part, t, alternative, item):
+    """Take one transition from the state in SOURCE and write what it does to an item; 0xFF when memory is needed."""
+    shared = load(ctl, PART)
+    source = load(me, SOURCE)
+    target = load(me, TARGET)
+    words = load(shared, P_WORDS)
+    first = load(part, P_FIRST) * 8
+    if (alternative >> 16) != 0:
+        store(me, PROBLEM, CHOICES_FULL)
+        return 0xFF
+    _copy(source, target, words)
+    _copy(source + first, target + first, load(part, P_WORDS))
+    store(me, EXECUTED, load(me, EXECUTED) + 1)
+    status = call(load(ctl, TRANSITION), target, t, alternative, load(me, SCRATCH))
+    code = 0
+    high = 0
+    what = (alternative << 48) | (t << 40)
+    if status == STATUS_OK:
+        after = intern(ctl, shared, target)
+        new = intern(ctl, part, target + first)
+        if after == 0 or new == 0:
+            store(me, PROBLEM, ROOM)
+            return 0xFF
+        change = (key >> 32) ^ (after - 1)
+        if load(shared, P_HIGH) != 0:
+            high = change << load(shared, P_SHIFT)
+        else:
+            code = change << load(shared, P_SHIFT)
+        change = (key & 0xFFFFFFFF) ^ (new - 1)
+        if load(part, P_HIGH) != 0:
+            high = high ^ (change << load(part, P_SHIFT))
+        else:
+            code = code ^ (change << load(part, P_SHIFT))
+        store(item, 0, code)
+        store(item, 1, what | high)
+    else:
+        if status >= STATUS_FLAG:
+            store(item, 0, 0)
+            store(item, 1, what | (status << 16))
+    return status
 
 
 def note_flag(me, status, i, thread, alternative):
@@ -263,39 +540,39 @@ def note_flag(me, status, i, thread, alternative):
     return 0
 
 
-def finish(me, i, source):
+def finish(ctl, me, i):
     """Judge a quiescent state and keep its outcome."""
-    target = load(me, WORK)
+    target = load(me, TARGET)
     scratch = load(me, SCRATCH)
-    copy(source, target)
-    status = final(target, scratch)
+    high = 0
+    if load(ctl, HIGH_BITS) != 0:
+        high = load16(load(ctl, HIGHS), i)
+    k = 0
+    while k < load(ctl, STATE_WORDS):
+        store(target, k, 0)
+        k = k + 1
+    part = load(ctl, PART)
+    words = load(part, P_WORDS)
+    _copy(load(part, P_BASE) + _field(part, load(load(ctl, QUEUE), i), high) * (8 * words), target, words)
+    status = call(load(ctl, FINAL), target, scratch)
     if status != STATUS_OK:
         note_flag(me, status, i, 0, 0)
         return 0
-    outcomes = load(me, OUTCOME_TABLE)
-    h = 0x9E3779B97F4A7C15
-    k = 0
-    while k < OUTCOMES:
-        h = (h ^ load(scratch, SCRATCH_RESULTS + k)) * 0xBF58476D1CE4E5B9
-        h = h ^ (h >> 32)
-        k = k + 1
+    return keep_outcome(me, i, scratch + 8 * SCRATCH_RESULTS, load(ctl, OUTCOMES))
+
+
+def keep_outcome(me, i, results, count):
+    """Note that record i has these results, unless an earlier one has."""
+    h = _hash(results, count)
     tries = 0
     while tries < OUTCOMES_MAX:
-        entry = outcomes + (h & (OUTCOMES_MAX - 1)) * (8 * OUTCOMES + 8)
+        entry = load(me, OUTCOME_TABLE) + (h & (OUTCOMES_MAX - 1)) * (8 * count + 8)
         known = load(entry, 0)
         if known == 0:
             store(entry, 0, i + 1)
-            k = 0
-            while k < OUTCOMES:
-                store(entry, k + 1, load(scratch, SCRATCH_RESULTS + k))
-                k = k + 1
+            _copy(results, entry + 8, count)
             return 0
-        difference = 0
-        k = 0
-        while k < OUTCOMES:
-            difference = difference | (load(entry, k + 1) ^ load(scratch, SCRATCH_RESULTS + k))
-            k = k + 1
-        if difference == 0:
+        if _same(results, entry + 8, count) != 0:
             if i + 1 < known:
                 store(entry, 0, i + 1)
             return 0

@@ -2,9 +2,8 @@
 """A tiny compiler for the search itself: Python functions over 64-bit words, translated to LLVM text.
 
 The search (`explorer.py`) is written in ordinary Python syntax with one type, the unsigned 64-bit word.  Memory is
-addressed by word: `load(base, i)` is word i of the array at address `base`.  There are names for what is constant
-during a run (number of words of a state and so on), which are substituted here, so that LLVM can unroll loops.
-Why not Numba: docs/decisions.md.
+addressed by word: `load(base, i)` is word i of the array at address `base`.  Functions whose names begin with `_` are
+compiled into their callers.  Why not Numba: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -18,6 +17,10 @@ _BINARY = {
     ast.LShift: "shl", ast.RShift: "lshr", ast.FloorDiv: "udiv", ast.Mod: "urem",
 }  # fmt: skip
 
+_DECLARATIONS = """declare void @llvm.prefetch.p0(ptr, i32, i32, i32)
+declare i64 @llvm.cttz.i64(i64, i1)
+"""
+
 
 def translate(source: str, constants: Mapping[str, int], external: Mapping[str, str]) -> str:
     """LLVM text of every function in `source`.  `external` maps a callable name to its LLVM symbol."""
@@ -29,7 +32,7 @@ def translate(source: str, constants: Mapping[str, int], external: Mapping[str, 
             if isinstance(node.value, ast.Constant) and isinstance(node.value.value, int):
                 values.setdefault(node.targets[0].id, node.value.value)
     symbols = {f.name: f"@{f.name}" for f in functions} | dict(external)
-    return "\n".join(_Function(f, values, symbols).text() for f in functions)
+    return _DECLARATIONS + "\n".join(_Function(f, values, symbols).text() for f in functions)
 
 
 class _Function:
@@ -48,7 +51,10 @@ class _Function:
 
     def text(self) -> str:
         params = [a.arg for a in self.node.args.args]
-        head = f"define i64 @{self.node.name}({', '.join(f'i64 %a.{p}' for p in params)}) {{\nentry:"
+        inner = self.node.name.startswith("_")
+        arguments = ", ".join(f"i64 %a.{p}" for p in params)
+        head = f"define {'internal ' if inner else ''}i64 @{self.node.name}({arguments})"
+        head += f"{' alwaysinline' if inner else ''} {{\nentry:"
         allocas = [f"  %v.{name} = alloca i64" for name in sorted(self.names)]
         stores = [f"  store i64 %a.{p}, ptr %v.{p}" for p in params]
         self._body(self.node.body)
@@ -138,12 +144,23 @@ class _Function:
                 return str(self.constants[name])
             case ast.BinOp(left=left, op=op, right=right):
                 return self._emit(f"{_BINARY[type(op)]} i64 {self._value(left)}, {self._value(right)}")
+            case ast.UnaryOp(op=ast.Invert(), operand=operand):
+                return self._emit(f"xor i64 {self._value(operand)}, -1")
             case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
                 return self._emit(f"zext i1 {self._test(node)} to i64")
             case ast.Call(func=ast.Name(id=name), args=args):
                 return self._call(name, [self._value(a) for a in args])
             case _:
                 raise SyntaxError(f"explorer line {node.lineno}: {ast.unparse(node)}")
+
+    def _match8(self, line: str, value: str) -> str:
+        """Which of the eight words of a cache line equal a value, as bits 0 … 7."""
+        pointer = self._emit(f"inttoptr i64 {line} to ptr")
+        words = self._emit(f"load <8 x i64>, ptr {pointer}, align 64")
+        one = self._emit(f"insertelement <8 x i64> poison, i64 {value}, i64 0")
+        eight = self._emit(f"shufflevector <8 x i64> {one}, <8 x i64> poison, <8 x i32> zeroinitializer")
+        equal = self._emit(f"icmp eq <8 x i64> {words}, {eight}")
+        return self._emit(f"zext i8 {self._emit(f'bitcast <8 x i1> {equal} to i8')} to i64")
 
     def _address(self, base: str, index: str) -> str:
         pointer = self._emit(f"inttoptr i64 {base} to ptr")
@@ -165,12 +182,30 @@ class _Function:
                 pointer = self._address(args[0], args[1])
                 pair = self._emit(f"cmpxchg ptr {pointer}, i64 {args[2]}, i64 {args[3]} acq_rel acquire")
                 return self._emit(f"zext i1 {self._emit(f'extractvalue {{ i64, i1 }} {pair}, 1')} to i64")
+            case "atomic_store":
+                pointer = self._address(args[0], args[1])
+                self.lines.append(f"  store atomic i64 {args[2]}, ptr {pointer} release, align 8")
+                return "0"
+            case "load16":
+                pointer = self._emit(f"inttoptr i64 {args[0]} to ptr")
+                pointer = self._emit(f"getelementptr i16, ptr {pointer}, i64 {args[1]}")
+                return self._emit(f"zext i16 {self._emit(f'load i16, ptr {pointer}')} to i64")
+            case "store16":
+                pointer = self._emit(f"inttoptr i64 {args[0]} to ptr")
+                pointer = self._emit(f"getelementptr i16, ptr {pointer}, i64 {args[1]}")
+                self.lines.append(f"  store i16 {self._emit(f'trunc i64 {args[2]} to i16')}, ptr {pointer}")
+                return "0"
+            case "match8":
+                return self._match8(*args)
+            case "first_bit":
+                return self._emit(f"call i64 @llvm.cttz.i64(i64 {args[0]}, i1 true)")
+            case "call":
+                pointer = self._emit(f"inttoptr i64 {args[0]} to ptr")
+                return self._emit(f"call i64 {pointer}({', '.join(f'i64 {a}' for a in args[1:])})")
             case "prefetch":
                 pointer = self._address(args[0], args[1])
                 self.lines.append(f"  call void @llvm.prefetch.p0(ptr {pointer}, i32 0, i32 3, i32 1)")
                 return "0"
-            case "rotate":
-                return self._emit(f"call i64 @llvm.fshl.i64(i64 {args[0]}, i64 {args[0]}, i64 {args[1]})")
             case _:
                 text = ", ".join(f"i64 {a}" for a in args)
                 return self._emit(f"call i64 {self.symbols[name]}({text})")

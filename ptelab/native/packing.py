@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Packed states: where each scalar lies in the 64-bit words of a state.
 
-Shared cells come first.  Behind them each thread has words of its own: its position, then the kept variables and
-stack objects of the functions in progress.  A function's frame lies behind those of all its possible callees, so that
-functions which are never in progress together share bits and a thread with short chains of calls needs few words.
-No scalar crosses a word.
+Shared cells come first.  Behind them each thread, group by group, has words of its own: its position, then the kept
+variables and stack objects of the functions in progress.  A function's frame lies behind those of all its possible
+callees, so that functions which are never in progress together share bits and a thread with short chains of calls
+needs few words.  No scalar crosses a word.
 """
 
 from __future__ import annotations
@@ -68,9 +68,11 @@ class _Bits:
 
 
 class Packing:
-    """Lanes for everything in a state; `words` is the size of a state."""
+    """Lanes for everything in a state; `words` is the size of a state.  `groups` are the threads that share a part."""
 
-    def __init__(self, scenario: Scenario, program: Program, layout: Layout, memory: Memory) -> None:
+    def __init__(
+        self, scenario: Scenario, program: Program, layout: Layout, memory: Memory, groups: list[list[int]]
+    ) -> None:
         self.layout = layout
         self.memory = memory
         self.shared: dict[tuple[str, str, int], Lane] = {}  # struct, member, part; scalar = element * count + index
@@ -79,12 +81,16 @@ class Packing:
         self.vars: dict[tuple[str, str], Lane] = {}  # function, variable; words count from the thread's first
         self.objects: dict[tuple[str, int], dict[tuple[str, int], Lane]] = {}  # object → member, part
         ends = self._frames(program)
-        self.thread_word: list[int] = []
+        self.thread_word = [0] * len(scenario.threads)
+        self.parts = [(0, self.shared_words)]  # first word and number of words of shared memory, then of each group
         word = self.shared_words
-        for thread in scenario.threads:
-            self.thread_word.append(word)
-            bits = max([self.position.width, *(ends[f] for f in _reachable(program, thread.root))])
-            word += -(-bits // 64)
+        for group in groups:
+            first = word
+            for t in group:
+                self.thread_word[t] = word
+                bits = [self.position.width, *(ends[f] for f in _reachable(program, scenario.threads[t].root))]
+                word += -(-max(bits) // 64)
+            self.parts.append((first, word - first))
         self.words = word
 
     def _first_fit(self) -> None:

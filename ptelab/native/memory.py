@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Memory that native code can reach."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+import sys
+from collections.abc import Sequence
+
+HUGE = 2 << 20
+
+
+class Words:
+    """A few words."""
+
+    def __init__(self, count: int) -> None:
+        self.array = (ctypes.c_uint64 * max(count, 1))()
+        self.address = ctypes.addressof(self.array)
+
+    def fill(self, first: int, values: Sequence[int]) -> None:
+        self.array[first : first + len(values)] = list(values)
+
+    def __getitem__(self, index: int) -> int:
+        return self.array[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        self.array[index] = value
+
+
+class Map:
+    """Zeroed memory of which only what is touched is used."""
+
+    def __init__(self, size: int, huge: bool = False) -> None:
+        self.bytes = -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+        self._map = mmap.mmap(-1, self.bytes, flags=flags)
+        if huge and self.bytes >= HUGE and hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a kernel without huge pages
+                self._map.madvise(mmap.MADV_HUGEPAGE)
+        self._view = ctypes.c_char.from_buffer(self._map)
+        self.address = ctypes.addressof(self._view)
+        self.released = 0
+
+    def word(self, index: int) -> int:
+        return int.from_bytes(self._map[8 * index : 8 * index + 8], sys.byteorder)
+
+    def words(self, count: int) -> list[int]:
+        return list((ctypes.c_uint64 * count).from_buffer(self._map))
+
+    def put(self, index: int, value: int) -> None:
+        self._map[8 * index : 8 * index + 8] = value.to_bytes(8, sys.byteorder)
+
+    def word16(self, index: int) -> int:
+        return int.from_bytes(self._map[2 * index : 2 * index + 2], sys.byteorder)
+
+    def put16(self, index: int, value: int) -> None:
+        self._map[2 * index : 2 * index + 2] = value.to_bytes(2, sys.byteorder)
+
+    def release(self, end: int) -> None:
+        """Give back the memory before byte `end`, which nobody will read again, in pieces of some size."""
+        end -= end % HUGE
+        if end > self.released and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED, self.released, end - self.released)
+            self.released = end
+
+    def clear(self) -> None:
+        """Make all of it zero again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+        else:
+            ctypes.memset(self.address, 0, self.bytes)
+
+    def close(self) -> None:
+        del self._view
+        self._map.close()

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The memory of a search: the seen set, the records, what parts hold, and each worker's own; makes room when asked.
+
+What lies where is told in `explorer.py`, whose constants are used here by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import pairwise
+
+from ptelab.native import explorer as x
+from ptelab.native.compiler import Library
+from ptelab.native.memory import Map, Words
+
+HIGH_BITS_MAX = 16
+CODE_BITS = 64
+SHARED_BITS, OWN_BITS = 20, 8  # of the numbers of contents of shared memory and of other parts, to begin with
+SLOTS_MIN = 1 << 14
+SLOTS_EAGER = 1 << 22  # up to this size the seen set grows by four, then by two
+INDEX_MIN = 1 << 10
+MEMO_BITS_MIN = 11
+PIPE_MIN = 1 << 12
+SLICE = 1 << 22  # slots that are moved before the memory that they had is given back
+
+
+class TooFine(Exception):
+    """The numbers of the parts do not fit a code: fewer parts are needed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the search has to know of a program."""
+
+    parts: list[tuple[int, int]]  # first word in the state, number of words; part 0 is shared memory
+    units: list[tuple[int, int, int, bool]]  # part, first thread, last thread + 1, whether all zero means ended
+    threads: list[tuple[int, int, int, int]]  # number, first word in the state, rest position, row of the ample table
+    state_words: int
+    outcome_words: int
+    flags: int
+
+
+class Worker:
+    """A worker's own block and what it points to."""
+
+    def __init__(self, shape: Shape, scratch_words: int, list_bytes: int) -> None:
+        self.block = Words(32)
+        self.scratch = Words(scratch_words + shape.outcome_words)
+        self.flags = Words(2 * (shape.flags + 1))
+        self.outcomes = Map(8 * x.OUTCOMES_MAX * (shape.outcome_words + 1))
+        self.lists = Map(list_bytes)
+        self.memo = Map(32 << MEMO_BITS_MIN)
+        self.pipe = Map(24 * PIPE_MIN)
+        self._others = {
+            x.SOURCE: Words(shape.state_words),
+            x.TARGET: Words(shape.state_words),
+            x.PAIRS: Words(x.CHUNK * (1 + 3 * len(shape.units))),
+            x.POSITIONS: Words(len(shape.units)),
+        }
+        for at, words in self._others.items():
+            self.block[at] = words.address
+        self.block[x.SCRATCH] = self.scratch.address
+        self.block[x.FLAG_TABLE] = self.flags.address
+        self.block[x.OUTCOME_TABLE] = self.outcomes.address
+        self.block[x.LIST] = self.lists.address
+        self.block[x.LIST_ROOM] = list_bytes // 8
+        self.block[x.MEMO] = self.memo.address
+        self.block[x.MEMO_BITS] = MEMO_BITS_MIN
+        self.block[x.PIPE] = self.pipe.address
+        self.block[x.PIPE_ROOM] = PIPE_MIN
+
+    def used(self) -> int:
+        return self.memo.bytes + 8 * self.block[x.LIST_USED] + self.pipe.bytes
+
+    def forget(self) -> None:
+        """Empty the memo."""
+        self.memo.clear()
+        self.block[x.MEMO_COUNT] = self.block[x.LIST_USED] = 0
+
+    def close(self) -> None:
+        for memory in (self.outcomes, self.lists, self.memo, self.pipe):
+            memory.close()
+
+
+class Store:
+    """All memory of one search."""
+
+    def __init__(self, library: Library, shape: Shape, memory_bytes: int, workers: int, scratch_words: int) -> None:
+        self.shape = shape
+        self.memory_bytes = memory_bytes
+        self.control = Words(32)
+        self.workers = [Worker(shape, scratch_words, max(memory_bytes // 4, 1 << 24)) for _ in range(workers)]
+        self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._intern = library.function("intern", 3)
+        self._first = library.function("first", 4)
+        self._migrate = library.function("migrate", 7)
+        self._reindex = library.function("reindex", 1)
+        self._move_memo = library.function("move_memo", 3)
+        self._repack_queue = library.function("repack_queue", 4)
+        self._repack_pipe = library.function("repack_pipe", 2)
+        room = max(memory_bytes, 1 << 24)
+        self.meta, self.queue, self.highs = Map(room), Map(room), Map(room // 4)
+        for at, memory in ((x.META, self.meta), (x.QUEUE, self.queue), (x.HIGHS, self.highs)):
+            self.control[at] = memory.address
+        self._parts = Words(x.P_SIZE * len(shape.parts))
+        self._contents = [Map(room if words else 1) for _, words in shape.parts]
+        self._indexes = [Map(8 * INDEX_MIN) for _ in shape.parts]
+        self._describe()
+        self.table = Map(0)
+        self._new_table(SLOTS_MIN)
+
+    def _describe(self) -> None:
+        """Write the blocks of parts, units and threads."""
+        shape, control = self.shape, self.control
+        control[x.PART], control[x.PARTS] = self._parts.address, len(shape.parts)
+        for n, (first, words) in enumerate(shape.parts):
+            self._set(n, x.P_FIRST, first)
+            self._set(n, x.P_WORDS, words)
+            self._set(n, x.P_BASE, self._contents[n].address)
+            self._set(n, x.P_INDEX, self._indexes[n].address)
+            self._set(n, x.P_INDEX_MASK, INDEX_MIN - 1)
+        others = len(shape.parts) - 1
+        own = max(1, min(OWN_BITS, 44 // others))
+        self._lay_out([min(SHARED_BITS, CODE_BITS - own * others), *[own] * others])
+        self._units = Words(x.U_SIZE * len(shape.units))
+        for n, (part, first, last, ends) in enumerate(shape.units):
+            block = [self._parts.address + 8 * x.P_SIZE * part, first, last, int(ends)]
+            self._units.fill(x.U_SIZE * n, block)
+        self._threads = Words(x.T_SIZE * len(shape.threads))
+        for n, thread in enumerate(shape.threads):
+            self._threads.fill(x.T_SIZE * n, thread)
+        control[x.UNIT], control[x.UNITS] = self._units.address, len(shape.units)
+        control[x.THREAD] = self._threads.address
+        control[x.STATE_WORDS], control[x.OUTCOMES] = shape.state_words, shape.outcome_words
+
+    def _get(self, part: int, at: int) -> int:
+        return self._parts[x.P_SIZE * part + at]
+
+    def _set(self, part: int, at: int, value: int) -> None:
+        self._parts[x.P_SIZE * part + at] = value
+
+    # --------------------------------------------------------------------------------------- layout
+
+    def _lay_out(self, widths: list[int]) -> None:
+        """Give each part's number a place in the code: in its 64 bits as far as they go, else in the high bits."""
+        ends = [0, 0]
+        placed: dict[int, tuple[int, int]] = {}
+        for n in sorted(range(len(widths)), key=lambda n: -widths[n]):
+            high = int(ends[0] + widths[n] > CODE_BITS)
+            placed[n] = (high, ends[high])
+            ends[high] += widths[n]
+        if ends[1] > HIGH_BITS_MAX or max(widths) > 32:
+            raise TooFine
+        for n, (high, shift) in placed.items():
+            for old, new in ((x.P_OLD_HIGH, x.P_HIGH), (x.P_OLD_SHIFT, x.P_SHIFT), (x.P_OLD_MASK, x.P_MASK)):
+                self._set(n, old, self._get(n, new))
+            self._set(n, x.P_HIGH, high)
+            self._set(n, x.P_SHIFT, shift)
+            self._set(n, x.P_MASK, (1 << widths[n]) - 1)
+            self._set(n, x.P_LIMIT, 1 << widths[n])
+        self.control[x.HIGH_BITS] = ends[1]
+
+    def _wider(self) -> list[int]:
+        """Widths with which every part has room for more contents; bits to spare go round."""
+        counts = [self._get(n, x.P_COUNT) for n in range(len(self.shape.parts))]
+        widths = [max(1, count.bit_length()) for count in counts]
+        spare = CODE_BITS - sum(widths)
+        turn = sorted(range(len(widths)), key=lambda n: -counts[n] / (1 << widths[n]))
+        n = 0
+        while spare > 0 and any(w < 32 for w in widths):
+            if widths[turn[n % len(turn)]] < 32:
+                widths[turn[n % len(turn)]] += 1
+                spare -= 1
+            n += 1
+        return widths
+
+    def _relayout(self) -> bool:
+        self._lay_out(self._wider())
+        slots = max(self.slots, 8 << (self.control[x.HIGH_BITS] + 5))
+        if not self._replace_table(slots, repack=True):
+            return False
+        low = min([self.control[x.CURSOR], self.control[x.LEVEL_END]])
+        for worker in self.workers:
+            if worker.block[x.AT] < worker.block[x.CHUNK_END]:
+                low = min(low, worker.block[x.AT])
+        control, own = self.control.address, self.workers[0].block.address
+        self._repack_queue(control, own, low, self.control[x.END])
+        for worker in self.workers:
+            self._repack_pipe(control, worker.block.address)
+            worker.forget()
+        return True
+
+    # ---------------------------------------------------------------------------------------- table
+
+    def _new_table(self, slots: int) -> None:
+        self.slots = slots
+        self.table = Map(8 * slots, huge=True)
+        self.control[x.TABLE] = self.table.address
+        self.control[x.BUCKET_BITS] = slots.bit_length() - 4
+        self.control[x.ROOM_AT] = slots * 8 // 10
+
+    def _replace_table(self, slots: int, repack: bool) -> bool:
+        if self.used() + 8 * slots - (0 if repack else 8 * self.slots) > self.memory_bytes:
+            return False
+        old, old_slots, bits = self.table, self.slots, self.control[x.BUCKET_BITS]
+        self._new_table(slots)
+        for low in range(0, old_slots, SLICE):
+            high = min(low + SLICE, old_slots)
+            cuts = [low + (high - low) * n // len(self.workers) for n in range(len(self.workers) + 1)]
+            arguments = [
+                (self.control.address, w.block.address, old.address, a, b, bits, int(repack))
+                for w, (a, b) in zip(self.workers, pairwise(cuts), strict=True)
+            ]
+            if any(self._all(self._migrate, arguments)):
+                raise MemoryError("the seen set is too uneven")
+            old.release(8 * high)
+        old.close()
+        return True
+
+    def _grow_table(self) -> bool:
+        factors = (4, 2) if self.slots < SLOTS_EAGER else (2,)
+        if any(self._replace_table(self.slots * factor, repack=False) for factor in factors):
+            return True
+        last = self.slots * 93 // 100
+        full = self.control[x.ROOM_AT] == last or self.control[x.END] < self.control[x.ROOM_AT]
+        self.control[x.ROOM_AT] = last
+        return not full
+
+    def _all(self, function: Callable[..., int], arguments: Sequence[tuple[int, ...]]) -> list[int]:
+        if self.pool is None:
+            return [function(*a) for a in arguments]
+        return [f.result() for f in [self.pool.submit(function, *a) for a in arguments]]
+
+    # ----------------------------------------------------------------------------------------- room
+
+    def make_room(self) -> bool:
+        """Enlarge whatever is full; false when the limit does not allow it.  No worker may be at work."""
+        done = False
+        for n in range(len(self.shape.parts)):
+            if self._get(n, x.P_COUNT) * 5 >= self._get(n, x.P_INDEX_MASK) * 3:
+                self._grow_index(n)
+                done = True
+        for worker in self.workers:
+            done |= self._grow_worker(worker)
+        if any(self._get(n, x.P_COUNT) >= self._get(n, x.P_LIMIT) for n in range(len(self.shape.parts))):
+            if not self._relayout():
+                return False
+            done = True
+        if self.control[x.END] >= self.control[x.ROOM_AT] or not done:
+            return self._grow_table()
+        return self.used() <= self.memory_bytes
+
+    def _grow_index(self, part: int) -> None:
+        size = 4 * (self._get(part, x.P_INDEX_MASK) + 1)
+        self._indexes[part].close()
+        self._indexes[part] = Map(8 * size)
+        self._set(part, x.P_INDEX, self._indexes[part].address)
+        self._set(part, x.P_INDEX_MASK, size - 1)
+        self._reindex(self._parts.address + 8 * x.P_SIZE * part)
+
+    def _grow_worker(self, worker: Worker) -> bool:
+        block, done = worker.block, False
+        if block[x.PIPE_WANTED] > block[x.PIPE_ROOM]:
+            worker.pipe.close()
+            worker.pipe = Map(48 * block[x.PIPE_WANTED])
+            block[x.PIPE], block[x.PIPE_ROOM] = worker.pipe.address, 2 * block[x.PIPE_WANTED]
+            done = True
+        if block[x.LIST_USED] + (1 << 17) > block[x.LIST_ROOM]:
+            worker.forget()
+            done = True
+        if block[x.MEMO_COUNT] * 4 >= 3 << block[x.MEMO_BITS]:
+            if 2 * worker.memo.bytes > max(self.memory_bytes // 8, 1 << 22):
+                worker.forget()
+            else:
+                old, slots = worker.memo, 1 << block[x.MEMO_BITS]
+                worker.memo = Map(2 * old.bytes, huge=True)
+                block[x.MEMO], block[x.MEMO_BITS] = worker.memo.address, block[x.MEMO_BITS] + 1
+                self._move_memo(block.address, old.address, slots)
+                old.close()
+            done = True
+        return done
+
+    # -------------------------------------------------------------------------------------- records
+
+    def begin(self, words: list[int]) -> None:
+        """Make the packed initial state record 0."""
+        ended = Words(max(words_ for _, words_ in self.shape.parts))
+        state = Words(len(words))
+        state.fill(0, words)
+        code = [0, 0]
+        for part, _, _, ends in self.shape.units:
+            if ends and not self._get(part, x.P_COUNT):
+                self._number(part, ended.address)
+        for n, (at, _) in enumerate(self.shape.parts):
+            number = self._number(n, state.address + 8 * at)
+            code[self._get(n, x.P_HIGH)] |= number << self._get(n, x.P_SHIFT)
+        self._first(self.control.address, self.workers[0].block.address, *code)
+
+    def _number(self, part: int, words: int) -> int:
+        return self._intern(self.control.address, self._parts.address + 8 * x.P_SIZE * part, words) - 1
+
+    def close_gaps(self) -> None:
+        """Move records of the level just found into the places that workers reserved but did not need."""
+        gaps: list[int] = []
+        for worker in self.workers:
+            gaps += range(worker.block[x.OUT], worker.block[x.OUT_END])
+            worker.block[x.OUT] = worker.block[x.OUT_END] = 0
+        end = self.control[x.END]
+        empty = set(gaps)
+        for gap in sorted(gaps):
+            while end - 1 in empty:
+                end -= 1
+            if gap >= end:
+                break
+            end -= 1
+            for memory in (self.meta, self.queue):
+                memory.put(gap, memory.word(end))
+            if self.control[x.HIGH_BITS]:
+                self.highs.put16(gap, self.highs.word16(end))
+        self.control[x.END] = end
+
+    def leave_behind(self, low: int) -> None:
+        """Nobody reads the codes of records before `low` any more."""
+        self.queue.release(8 * low)
+        self.highs.release(2 * low)
+
+    def used(self) -> int:
+        """Bytes in use."""
+        end = self.control[x.END]
+        used = 8 * self.slots + 16 * end - self.queue.released
+        if self.control[x.HIGH_BITS]:
+            used += 2 * end - self.highs.released
+        for n, index in enumerate(self._indexes):
+            used += index.bytes + 8 * self._get(n, x.P_WORDS) * self._get(n, x.P_COUNT)
+        return used + sum(worker.used() for worker in self.workers)
+
+    def close(self) -> None:
+        if self.pool is not None:
+            self.pool.shutdown()
+        for memory in (self.table, self.meta, self.queue, self.highs, *self._contents, *self._indexes):
+            memory.close()
+        for worker in self.workers:
+            worker.close()
