@@ -27,6 +27,7 @@ from mm.ksm import ksm_do_scan
 from mm.madvise import sys_madvise
 from mm.mapping_dirty_helpers import wp_shared_mapping_range
 from mm.mempolicy import change_prot_numa
+from mm.mincore import sys_mincore
 from mm.mmap import dup_mmap, find_vma, sys_munmap
 from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
@@ -34,7 +35,7 @@ from mm.rmap import folio_referenced
 from mm.truncate import truncate_setsize
 from mm.vmscan import folio_list, shrink_folio_list
 
-from ptelab.lang import at, choose, index_of, new, struct, thread_id, u3, u4, u5, wait_until
+from ptelab.lang import at, choose, index_of, new, struct, thread_id, u3, u4, u5, u8, wait_until
 
 
 def user_load(addr: Addr) -> tuple[Value, bool]:
@@ -67,6 +68,12 @@ def madvise(addr: Addr, len: Addr, advice: u5) -> Errno:
     """madvise(2).  The thread starts here, not within the kernel."""
     choose(1)
     return sys_madvise(addr, len, advice)
+
+
+def mincore(addr: Addr, len: Addr) -> u8:
+    """mincore(2): the vector, a bit for each page.  The thread starts here, not within the kernel."""
+    choose(1)
+    return sys_mincore(addr, len)
 
 
 def exit() -> None:

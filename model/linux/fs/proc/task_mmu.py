@@ -7,7 +7,6 @@ Left out: all but forgetting what is soft-dirty, by writing 4 to clear_refs; hug
 from asm.page import TASK_SIZE
 from asm.pgtable import (
     pgtable_supports_soft_dirty,
-    pmd_none,
     pte_clear_soft_dirty,
     pte_none,
     pte_present,
@@ -19,18 +18,20 @@ from asm.pgtable import (
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlbflush import flush_tlb_mm
-from linux.mm import VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_mapping, pte_unmap_unlock, vm_flags_clear
+from linux.mm import VM_PFNMAP, VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_mapping, pte_unmap_unlock, vm_flags_clear
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock
-from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get, ptep_get, set_pte_at
+from linux.pagewalk import mm_walk, mm_walk_ops, page_walk_action
+from linux.pgtable import ptep_get, set_pte_at
 from linux.types import Addr
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
+from mm.pagewalk import walk_page_range
 from mm.pgtable_generic import pte_offset_map_lock
 from mm.vma import vma_find
 
-from ptelab.lang import at, index_of
+from ptelab.lang import at, index_of, new
 
 
 def pte_is_pinned(vma: vm_area_struct, addr: Addr, pte: pte_t) -> bool:
@@ -69,11 +70,13 @@ def clear_soft_dirty(vma: vm_area_struct, addr: Addr, pte: pte_p) -> None:
     ptep_modify_prot_commit(vma, addr, pte, old_pte, ptent)
 
 
-def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, vma: vm_area_struct) -> bool:
-    """Forget stores through the entries of one PTE table; false when it has gone and must be looked for again."""
+def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, walk: mm_walk) -> None:
+    """Forget stores through the entries of one PTE table, or have it looked for again if it has gone."""
+    vma = walk.vma
     start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
     if start_pte is None:
-        return False
+        walk.action = page_walk_action.ACTION_AGAIN
+        return
     pte = start_pte
     while True:
         clear_soft_dirty(vma, addr, pte)
@@ -82,20 +85,11 @@ def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, vma: vm_area_struct)
             break
         pte = at(pte_p, index_of(pte) + 1)
     pte_unmap_unlock(start_pte, ptl)
-    return True
 
 
-def clear_refs_walk(vma: vm_area_struct) -> None:
-    """Visit the PTE tables of a VMA.
-
-    Differs: Linux has it in mm/pagewalk.c as walk_page_range, with clear_refs_pte_range as its callback.
-    """
-    addr: Addr = vma.vm_start
-    while addr != vma.vm_end:
-        next = pmd_addr_end(addr, vma.vm_end)
-        pmd = pmd_off(vma.vm_mm, addr)
-        if pmd_none(pmdp_get(pmd)) or clear_refs_pte_range(pmd, addr, next, vma):
-            addr = next
+def clear_refs_test_walk(start: Addr, end: Addr, walk: mm_walk) -> bool:
+    """Whether a VMA is not to be walked: a PFN map has no pages to ask about."""
+    return walk.vma.vm_flags & VM_PFNMAP != 0
 
 
 def clear_refs_write(mm: mm_struct) -> None:
@@ -116,13 +110,7 @@ def clear_refs_write(mm: mm_struct) -> None:
             vma_set_page_prot(vma)
         addr = vma.vm_end
     inc_tlb_flush_pending(mm)
-    addr = 0
-    while addr < TASK_SIZE:
-        vma = vma_find(mm, addr, TASK_SIZE)
-        if vma is None:
-            break
-        clear_refs_walk(vma)
-        addr = vma.vm_end
+    walk_page_range(mm, 0, TASK_SIZE, mm_walk_ops.clear_refs_walk_ops, new(mm_walk))
     flush_tlb_mm(mm)
     dec_tlb_flush_pending(mm)
     mmap_write_unlock(mm)

@@ -18,19 +18,35 @@ class mm_walk_ops(IntEnum):
 
     wp_walk_ops = 0
     clean_walk_ops = 1
+    mincore_walk_ops = 2
+    clear_refs_walk_ops = 3
+
+
+class page_walk_lock(IntEnum):
+    """What has to be locked for a walk: the mm for reading, or each VMA for writing."""
+
+    PGWALK_RDLOCK = 0
+    PGWALK_WRLOCK = 1
+
+
+class page_walk_action(IntEnum):
+    """What the walk does next: go on with what is below, or visit the same entry again."""
+
+    ACTION_SUBTREE = 0
+    ACTION_AGAIN = 1
 
 
 @onstack
 class mm_walk:
     """A walk, and what struct wp_walk and struct clean_walk of mm/mapping_dirty_helpers.c hold.
 
-    `again`: the table went away, so the walk of its range starts anew (ACTION_AGAIN).
+    `vec`: what mincore has found, a bit for each page; `pages`: of how many.
     """
 
     ops: mm_walk_ops
     mm: mm_struct
     vma: vm_area_struct
-    again: bool
+    action: page_walk_action
     range_start: Addr
     range_end: Addr
     tlbflush_start: Addr
@@ -40,3 +56,5 @@ class mm_walk:
     bitmap: u8
     start: pgoff_t
     end: pgoff_t
+    vec: u8
+    pages: u4
