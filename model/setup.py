@@ -28,6 +28,7 @@ from boot import boot_cpu, boot_elsewhere, boot_tlb
 from driver import vmw_bo_dirty
 from hw.memory import Addr, CpuNr, Disk, Frame, SwapDisk, Value
 from linux.fs import address_space
+from linux.huge_mm import HPAGE_PMD_NR
 from linux.memcontrol import mem_cgroup
 from linux.mm import VM_LOCKED, VM_PFNMAP, VM_SOFTDIRTY, is_cow_mapping
 from linux.mm_types import (
@@ -42,11 +43,13 @@ from linux.mm_types import (
     vm_flags_t,
 )  # fmt: skip
 from linux.mmzone import zone
+from linux.page_flags import folio_test_large, page_folio
 from linux.sched import task_struct
 from linux.swapops import swp_entry_to_pte
 from linux.types import FILE_PAGES, pgoff_t
 from mm.internal import anon_vma
 from mm.mmap import vma_set_page_prot
+from mm.rmap import ENTIRELY_MAPPED
 from mm.swapfile import swap_cluster_info
 from mm.vma import vma_wants_writenotify
 from stubs.memory import Buddy
@@ -245,14 +248,26 @@ def setup_huge(vma: vm_area_struct, addr: Addr, write: bool, dirty: bool, young:
 
 def setup_anon_huge(
     vma: vm_area_struct, addr: Addr, folio: Folio, write: bool, dirty: bool, young: bool, exclusive: bool
-) -> None:
-    """Let an upper entry map a huge page of anonymous memory, with a table kept for its split."""
-    setup_anon_pte(vma, addr, folio, write, dirty, young, exclusive)
-    assert PTRS_PER_PTE == 1 and vma.vm_mm.pmd_huge_pte is None
-    slot = at(pmd_p, index_of(vma.vm_mm.pgd) + addr)
+) -> None:  # fmt: skip
+    """Let an upper entry map a huge page of anonymous memory, with a table kept for its split.
+
+    If it has several pages they are this one and the next, and LARGE_FOLIOS and FIRST_LARGE say so.
+    """
+    folio.index = addr - vma.vm_start + vma.vm_pgoff
+    folio.PG_anon_exclusive = exclusive
+    setup_entry(vma, addr, folio, write, dirty, young)
+    assert vma.vm_mm.pmd_huge_pte is None and page_folio(folio) == folio
+    if folio_test_large(folio):
+        folio._mapcount = 0
+        folio._entire_mapcount += 1
+        folio._large_mapcount += 1
+        folio._nr_pages_mapped = ENTIRELY_MAPPED
+    vma.vm_mm.rss_stat[MM_ANONPAGES] += HPAGE_PMD_NR
+    slot = at(pmd_p, index_of(vma.vm_mm.pgd) + addr // PTRS_PER_PTE)
     table = pmd_pfn(slot.pmd)
-    entry = at(pte_p, table).pte
-    at(pte_p, table).pte = pte_t()
+    first = at(pte_p, table * PTRS_PER_PTE + addr % PTRS_PER_PTE)
+    entry = first.pte
+    first.pte = pte_t()
     vma.vm_mm.pmd_huge_pte = at(ptdesc, table)
     slot.pmd = pte_pmd(entry)
 

@@ -4,14 +4,17 @@
 Flags: accounting, dirty_tracking.
 """
 
-from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pte_dirty, pte_pfn, pte_present, pte_write
-from asm.pgtable_types import pmd_p
+from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, pmd_pte, pte_dirty, pte_pfn, pte_present, pte_write
+from asm.pgtable_types import PTRS_PER_PMD, pmd_p
 from hw.memory import NR_PAGES, Frame, Table
 from invariants.observe import entries_of, entry_of, slot_of
+from linux.huge_mm import HPAGE_PMD_NR
 from linux.memcontrol import mem_cgroup
 from linux.mm import GUP_PIN_COUNTING_BIAS
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, Folio, mm_struct, ptdesc, vm_area_struct
+from linux.page_flags import folio_page, folio_test_large, page_folio
 from linux.pgtable import is_zero_pfn
+from mm.rmap import ENTIRELY_MAPPED
 from mm.vma import vma_needs_dirty_tracking
 from stubs.memory import Buddy
 from user import Device
@@ -24,7 +27,8 @@ def pins_of(folio: Folio) -> u8:
     """How many references devices have to a folio."""
     count: u8 = 0
     for device in pool(Device):
-        if device.page == folio:
+        page = device.page
+        if page is not None and page_folio(page) == folio:
             count += GUP_PIN_COUNTING_BIAS if device.pinned else 1
     return count
 
@@ -33,6 +37,9 @@ def pins_of(folio: Folio) -> u8:
 def always_counts_right(folio: Folio) -> None:
     """At quiescence the map count is the number of entries, and the references are theirs and the page cache's."""
     if is_zero_pfn(index_of(folio)) or at(Frame, index_of(folio)).device:
+        return
+    if folio_test_large(folio):
+        always_large_counts_right(folio)
         return
     count: u4 = 0
     for mm in pool(mm_struct):
@@ -48,6 +55,48 @@ def always_counts_right(folio: Folio) -> None:
         flag("accounting", page=index_of(folio), refcount=folio._refcount, expected=refs)
     if folio.FOLIO_MAPPING_ANON and folio.PG_anon_exclusive and count > 1:
         flag("accounting", page=index_of(folio), exclusive=True, entries=count)
+
+
+@ghost
+def huge_entries_of(mm: mm_struct, folio: Folio) -> u4:
+    """How many upper entries of an mm map a large folio."""
+    count: u4 = 0
+    for index in range(PTRS_PER_PMD):
+        upper = at(pmd_p, index_of(mm.pgd) + index).pmd
+        if pmd_present(upper) and pmd_leaf(upper) and pte_pfn(pmd_pte(upper)) == index_of(folio):
+            count += 1
+    return count
+
+
+@ghost
+def always_large_counts_right(page: Folio) -> None:
+    """At quiescence the counts of a large folio are right; and if only parts of it are mapped, it waits to be split."""
+    folio = page_folio(page)
+    entire: u4 = 0
+    for mm in pool(mm_struct):
+        entire += huge_entries_of(mm, folio)
+    total: u4 = entire
+    mapped: u4 = 0
+    for i in range(HPAGE_PMD_NR):
+        part = folio_page(folio, i)
+        count: u4 = 0
+        for mm in pool(mm_struct):
+            count += entries_of(mm, part)
+        total += count - entire
+        mapped += 1 if count > entire else 0
+        if part._mapcount != count - entire:
+            flag("accounting", page=index_of(part), mapcount=part._mapcount, entries=count - entire)
+        if part.PG_anon_exclusive and count > 1:
+            flag("accounting", page=index_of(part), exclusive=True, entries=count)
+    if folio._entire_mapcount != entire or folio._large_mapcount != total:
+        flag("accounting", page=index_of(folio), large_mapcount=folio._large_mapcount, entries=total)
+    if folio._nr_pages_mapped != mapped + (ENTIRELY_MAPPED if entire != 0 else 0):
+        flag("accounting", page=index_of(folio), nr_pages_mapped=folio._nr_pages_mapped, expected=mapped)
+    refs: u8 = total + pins_of(folio)
+    if at(Buddy, index_of(folio)).taken and folio._refcount != refs:
+        flag("accounting", page=index_of(folio), refcount=folio._refcount, expected=refs)
+    if 0 < mapped < HPAGE_PMD_NR and entire == 0 and not folio.PG_partially_mapped:
+        flag("accounting", page=index_of(folio), never_to_be_split=True)
 
 
 @ghost

@@ -10,6 +10,7 @@ from hw.memory import NR_PAGES, Frame
 from invariants.observe import entry_of
 from invariants.one_cpu import run_can_be
 from linux.mm_types import Folio, mm_struct
+from linux.page_flags import folio_nr_pages
 from stubs.memory import free_frozen_pages
 
 from ptelab.lang import at, flag, ghost, index_of, on_entry, on_return, pool
@@ -24,10 +25,11 @@ def io_has_the_data(frame: Frame) -> None:
 @on_entry(free_frozen_pages)
 def always_written_before_freed(folio: Folio) -> None:
     """A page is freed only when the disk has its data."""
-    frame = at(Frame, index_of(folio))
-    if frame.newer_than_disk and run_can_be():
-        flag("lost_write", page=index_of(folio))
-    frame.freed = True
+    for i in range(folio_nr_pages(folio)):
+        frame = at(Frame, index_of(folio) + i)
+        if frame.newer_than_disk and run_can_be():
+            flag("lost_write", page=index_of(folio) + i)
+        frame.freed = True
 
 
 @ghost

@@ -12,6 +12,7 @@ from cpu import read_memory, write_memory
 from entry import mm_of_cpu
 from hw.memory import NR_PAGES, Addr, Frame, Value
 from invariants.observe import content_of, entry_of
+from linux.huge_mm import HPAGE_PMD_NR
 from linux.mm import VM_SHARED
 from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.types import Errno
@@ -26,7 +27,7 @@ from mm.memory import (
     wp_page_copy,
     wp_page_reuse,
 )
-from setup import setup_anon_pte, setup_swap_pte, setup_vma
+from setup import setup_anon_huge, setup_anon_pte, setup_swap_pte, setup_vma
 from stubs.memory import free_frozen_pages
 from user import Device, dma_read, dma_write, fork, madvise, munmap
 
@@ -39,19 +40,14 @@ class private_view:
 
     `forgettable`: MADV_FREE lets it become zero, too.  `by_device`: a device has stored it, to a page that the mm may
     have given up since it was pinned, so that only what is read tells.
+    `zaps`: how many calls that take the page away are under way; till they return, nothing is known.
     """
 
     known: bool
     forgettable: bool
     by_device: bool
     value: Value
-
-
-@ghost
-class private_zaps:
-    """How many calls that take private pages away are under way in mm i: till they return, nothing is known."""
-
-    calls: u4
+    zaps: u4
 
 
 @ghost
@@ -70,7 +66,7 @@ def is_private(mm: mm_struct, addr: Addr) -> bool:
 @ghost
 def stored(mm: mm_struct, addr: Addr, value: Value) -> None:
     """An mm, or a device for it, has stored to a private page."""
-    known = at(private_zaps, index_of(mm)).calls == 0
+    known = view_of(mm, addr).zaps == 0
     view_of(mm, addr).known = known
     view_of(mm, addr).forgettable = False
     view_of(mm, addr).by_device = False
@@ -164,13 +160,24 @@ def swapped_is_seen(vma: vm_area_struct, addr: Addr) -> None:
     view.value = content_of(vma.vm_mm, addr)
 
 
+@on_return(setup_anon_huge)
+def huge_is_seen(vma: vm_area_struct, addr: Addr, folio: Folio) -> None:
+    """A huge page that is mapped at the start is what the mm sees."""
+    for i in range(HPAGE_PMD_NR):
+        view = view_of(vma.vm_mm, addr + i)
+        view.known = True
+        view.value = at(Frame, index_of(folio) + i).data
+
+
 @ghost
 def zap_begins(addr: Addr, len: Addr) -> None:
     """Private pages are about to be taken away: what loads see is not known until that is done."""
     mm = mm_of_cpu(cpu_id())
     if mm is not None:
-        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls + 1
-        forget_views(mm, addr, len)
+        for a in range(NR_PAGES):
+            if addr <= a < addr + len:
+                forget_view(view_of(mm, a))
+                view_of(mm, a).zaps = view_of(mm, a).zaps + 1
 
 
 @ghost
@@ -178,19 +185,19 @@ def zap_ends(addr: Addr, len: Addr) -> None:
     """Private pages were taken away."""
     mm = mm_of_cpu(cpu_id())
     if mm is not None:
-        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls - 1
-        forget_views(mm, addr, len)
+        for a in range(NR_PAGES):
+            if addr <= a < addr + len:
+                forget_view(view_of(mm, a))
+                view_of(mm, a).zaps = view_of(mm, a).zaps - 1
 
 
 @ghost
-def forget_views(mm: mm_struct, addr: Addr, len: Addr) -> None:
-    """Nothing is known of a range."""
-    for a in range(NR_PAGES):
-        if addr <= a < addr + len:
-            view_of(mm, a).known = False
-            view_of(mm, a).forgettable = False
-            view_of(mm, a).by_device = False
-            view_of(mm, a).value = 0
+def forget_view(view: private_view) -> None:
+    """Nothing is known of a page."""
+    view.known = False
+    view.forgettable = False
+    view.by_device = False
+    view.value = 0
 
 
 @on_entry(munmap)
@@ -212,10 +219,11 @@ def madvise_takes_pages(addr: Addr, len: Addr, advice: u5) -> None:
     if advice == MADV_DONTNEED:
         zap_begins(addr, len)
     elif advice == MADV_FREE and mm is not None:
-        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls + 1
         for a in range(NR_PAGES):
-            if addr <= a < addr + len and view_of(mm, a).known:
-                view_of(mm, a).forgettable = True
+            if addr <= a < addr + len:
+                view_of(mm, a).zaps = view_of(mm, a).zaps + 1
+                if view_of(mm, a).known:
+                    view_of(mm, a).forgettable = True
 
 
 @on_return(madvise)
@@ -225,7 +233,9 @@ def madvise_took_pages(addr: Addr, len: Addr, advice: u5) -> None:
     if advice == MADV_DONTNEED:
         zap_ends(addr, len)
     elif advice == MADV_FREE and mm is not None:
-        at(private_zaps, index_of(mm)).calls = at(private_zaps, index_of(mm)).calls - 1
+        for a in range(NR_PAGES):
+            if addr <= a < addr + len:
+                view_of(mm, a).zaps = view_of(mm, a).zaps - 1
 
 
 # ---------------------------------------------------------------------------------------------- situations

@@ -10,7 +10,7 @@ from linux.huge_mm import TRANSPARENT_HUGEPAGE
 from linux.mm_types import Folio, ptdesc
 from linux.pgtable import ptep_get_lockless
 from mm.gup import gup_fast_pmd_leaf
-from mm.huge_memory import map_anon_folio_pmd_pf, reuse_huge_pmd
+from mm.huge_memory import huge_fault_lost, map_anon_folio_pmd_pf, reuse_huge_pmd
 from mm.khugepaged import SCAN_PAGE_COUNT, SCAN_SUCCEED, __collapse_huge_page_isolate, collapse_huge_page
 from stubs.memory import free_table_now
 
@@ -51,6 +51,12 @@ def sometimes_collapse_sees_reference(result: u4) -> None:
 def sometimes_huge_fault() -> None:
     """A fault maps a huge page."""
     reach("huge_page_fault")
+
+
+@on_return(huge_fault_lost)
+def sometimes_huge_fault_lost() -> None:
+    """A fault finds that another has mapped a huge page, and gives up what it has brought."""
+    reach("huge_page_fault_lost")
 
 
 @on_return(gup_fast_pmd_leaf)

@@ -18,6 +18,7 @@ from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pte_p, pte_t
 from hw.memory import NR_PAGES, Addr, Disk, Frame, SwapDisk, Value
 from linux.fs import address_space
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, Folio, mm_struct, swp_entry_t
+from linux.page_flags import page_folio
 from linux.types import atomic_t, pgoff_t
 from mm.swapfile import swap_cluster_info
 
@@ -33,8 +34,8 @@ def entry_of(mm: mm_struct, addr: Addr) -> pte_t:
     if pmd_leaf(upper):
         entry = pmd_pte(upper)
         if pte_present(entry):
-            return entry
-        hinted = pfn_pte(pte_pfn(entry), pgprot_t())
+            return entry._replace(pfn=pte_pfn(entry) + addr % PTRS_PER_PTE)
+        hinted = pfn_pte(pte_pfn(entry) + addr % PTRS_PER_PTE, pgprot_t())
         return pte_mkdirty(hinted) if pte_dirty(entry) else hinted
     return at(pte_p, pmd_pfn(upper) * PTRS_PER_PTE + addr % PTRS_PER_PTE).pte
 
@@ -92,13 +93,13 @@ def observe_folio_dirty(folio: Folio) -> bool:
 @ghost
 def observe_mapcount(folio: Folio) -> atomic_t:
     """How many entries map a folio, as the kernel counts."""
-    return folio._mapcount
+    return folio._mapcount + folio._entire_mapcount
 
 
 @ghost
 def observe_refcount(folio: Folio) -> atomic_t:
     """How many references a folio has."""
-    return folio._refcount
+    return page_folio(folio)._refcount
 
 
 @ghost

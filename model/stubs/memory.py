@@ -6,9 +6,11 @@ code the grace period outlasts the run, for the hardware it is over at once, so 
 """
 
 from hw.memory import Frame
+from linux.huge_mm import FIRST_LARGE, HPAGE_PMD_NR, LARGE_FOLIOS
 from linux.mm_types import Folio, ptdesc, vm_area_struct
+from linux.page_flags import folio_test_large
 
-from ptelab.lang import at, atomic_set, choose, index_of, pool, spin_trylock, struct, try_cmpxchg, xchg
+from ptelab.lang import at, atomic_set, choose, index_of, pool, spin_trylock, struct, try_cmpxchg, u8, xchg
 
 
 @struct
@@ -21,7 +23,7 @@ class Buddy:
 def alloc_folio() -> Folio | None:
     """The first page frame that was never in use, with one reference; None when the layout has no more."""
     for buddy in pool(Buddy):
-        if try_cmpxchg(buddy.taken, False, True):
+        if not folio_test_large(at(Folio, index_of(buddy))) and try_cmpxchg(buddy.taken, False, True):
             folio = at(Folio, index_of(buddy))
             atomic_set(folio._refcount, 1)
             return folio
@@ -30,7 +32,16 @@ def alloc_folio() -> Folio | None:
 
 def alloc_huge_folio() -> Folio | None:
     """The first pages that were never in use, as many as a PTE table maps, as one folio; None without them."""
-    return alloc_folio()
+    if LARGE_FOLIOS == 0 or HPAGE_PMD_NR == 1:
+        return alloc_folio()
+    for i in range(LARGE_FOLIOS):
+        head: u8 = FIRST_LARGE + i * HPAGE_PMD_NR
+        if try_cmpxchg(at(Buddy, head).taken, False, True):
+            for other in range(1, HPAGE_PMD_NR):
+                at(Buddy, head + other).taken = True
+            atomic_set(at(Folio, head)._refcount, 1)
+            return at(Folio, head)
+    return None
 
 
 def clear_page(folio: Folio) -> None:

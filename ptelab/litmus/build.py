@@ -217,7 +217,6 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "Device": params["NR_THREADS"],
         "private_view": mms * params["NR_PAGES"],
         "soft_view": mms * params["NR_PAGES"],
-        "private_zaps": mms,
         "Table": tables,
         "ptdesc": tables,
         "pte_p": tables * params["PTRS_PER_PTE"],

@@ -510,8 +510,8 @@ class _Init:
         ksm = bool(bits.get("ksm", 0))
         if ksm and (not anonymous or bits["write"] or exclusive is not False):
             raise test.error(record[0].pos, "KSM merges anonymous pages that are not written", "write:0,exclusive:0")
-        if huge and test.bounds.get("PTRS_PER_PTE") != 1:
-            raise test.error(record[0].pos, "a huge page from the start needs Bounds=PTRS_PER_PTE:1")
+        if huge and not anonymous and test.bounds.get("PTRS_PER_PTE") != 1:
+            raise test.error(record[0].pos, "a huge page of a file needs Bounds=PTRS_PER_PTE:1")
         if huge and anonymous and not test.bounds.get("TRANSPARENT_HUGEPAGE"):
             raise test.error(record[0].pos, "a huge page of anonymous memory needs Bounds=TRANSPARENT_HUGEPAGE:1")
         return Bits(bool(bits["write"]), bool(bits["dirty"]), bool(bits["young"]), anonymous, exclusive, huge, ksm)

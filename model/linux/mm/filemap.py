@@ -17,7 +17,7 @@ from linux.mm import (
     vm_fault,
 )  # fmt: skip
 from linux.mm_types import MM_FILEPAGES, VM_FAULT_LOCKED, VM_FAULT_NOPAGE, VM_FAULT_SIGBUS, Folio, vm_fault_t
-from linux.page_flags import folio_test_uptodate
+from linux.page_flags import folio_test_uptodate, page_folio
 from linux.pagemap import folio_lock, folio_trylock
 from linux.pgtable import pmdp_get, ptep_get
 from linux.types import Addr, pgoff_t
@@ -30,6 +30,7 @@ from ptelab.lang import at, index_of, lockdep_assert_held, spin_unlock, u4
 
 def folio_unlock(folio: Folio) -> None:
     """Unlock a folio."""
+    folio = page_folio(folio)
     lockdep_assert_held(folio.PG_locked)
     spin_unlock(folio.PG_locked)
 

@@ -43,7 +43,7 @@ from linux.mm_types import (
     vm_area_struct,
 )  # fmt: skip
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
-from linux.page_flags import folio_page, folio_test_dirty
+from linux.page_flags import folio_page, folio_test_dirty, page_folio
 from linux.pagemap import folio_lock
 from linux.pgtable import (
     __pte_map,
@@ -73,7 +73,7 @@ def gup_put_folio(folio: Folio, flags: u4) -> None:
     if flags & FOLL_PIN != 0:
         if is_zero_folio(folio):
             return
-        atomic_sub(GUP_PIN_COUNTING_BIAS - 1, folio._refcount)
+        atomic_sub(GUP_PIN_COUNTING_BIAS - 1, page_folio(folio)._refcount)
     folio_put(folio)
 
 
@@ -266,14 +266,15 @@ def gup_fast_pmd_leaf(orig: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio 
     """
     if not pmd_access_permitted(orig, flags & FOLL_WRITE != 0):
         return None
-    page = folio_page(at(Folio, pte_pfn(pmd_pte(orig))), addr % HPAGE_PMD_NR)
+    head = at(Folio, pte_pfn(pmd_pte(orig)))
+    page = folio_page(head, addr % HPAGE_PMD_NR)
     folio = try_grab_folio_fast(page, flags)
     if folio is None:
         return None
     if not pmd_same(orig, pmdp_get(pmdp)):
         gup_put_folio(folio, flags)
         return None
-    if not pmd_write(orig) and gup_must_unshare(flags, folio):
+    if not pmd_write(orig) and gup_must_unshare(flags, head):
         gup_put_folio(folio, flags)
         return None
     return page

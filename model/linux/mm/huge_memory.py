@@ -47,6 +47,7 @@ from linux.mm_types import (
     VM_FAULT_OOM,
     Folio,
     mm_struct,
+    ptdesc,
     vm_area_struct,
     vm_fault_t,
 )
@@ -56,8 +57,10 @@ from linux.page_flags import (
     __folio_mark_uptodate,
     folio_page,
     folio_set_dirty,
+    folio_set_partially_mapped,
     folio_test_anon,
     folio_test_dirty,
+    folio_test_partially_mapped,
 )
 from linux.pagemap import folio_lock, folio_trylock
 from linux.pgtable import (
@@ -156,9 +159,17 @@ def do_huge_pmd_anonymous_page(vmf: vm_fault) -> vm_fault_t:
         spin_unlock(ptl.page_table_lock)
         return 0
     spin_unlock(ptl.page_table_lock)
+    huge_fault_lost(folio, pgtable)
+    return 0
+
+
+def huge_fault_lost(folio: Folio, pgtable: ptdesc) -> None:
+    """Give up what a fault has brought in vain.
+
+    Differs: Linux has it in mm/huge_memory.c as a part of __do_huge_pmd_anonymous_page.
+    """
     free_table(pgtable)
     folio_put(folio)
-    return 0
 
 
 def touch_pmd(vma: vm_area_struct, addr: Addr, pmd: pmd_p, write: bool) -> bool:
@@ -286,6 +297,15 @@ def zap_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr) -
     if __tlb_remove_folio_pages(tlb, folio, False):
         tlb_flush_mmu(tlb)
     return True
+
+
+def deferred_split_folio(folio: Folio, partially_mapped: bool) -> None:
+    """Have a folio split some time, so that its pages that are mapped no more can be freed.
+
+    Left out: the list, and the folios on it that may turn out to hold pages of zeroes; the splitting.
+    """
+    if partially_mapped and not folio_test_partially_mapped(folio):
+        folio_set_partially_mapped(folio)
 
 
 def split_anon_huge_pmd(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:

@@ -42,7 +42,7 @@ from linux.mmap_lock import (
     mmap_write_unlock,
     vma_start_write,
 )  # fmt: skip
-from linux.page_flags import __folio_mark_uptodate, folio_page, folio_test_anon
+from linux.page_flags import __folio_mark_uptodate, folio_page, folio_test_anon, folio_test_large
 from linux.pagemap import folio_trylock
 from linux.pgtable import __pte_map, is_zero_pfn, pmd_off, pmd_trans_huge, pmdp_get, pmdp_get_lockless, ptep_get
 from linux.types import Addr
@@ -122,6 +122,9 @@ def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte
         folio = vm_normal_page(vma, start_addr + i * PAGE_SIZE, pteval)
         assert folio is not None
         assert folio_test_anon(folio)
+        if folio_test_large(folio):
+            release_pte_pages(pte, i)
+            return SCAN_FAIL
         if folio_mapcount(folio) > 1:
             shared += 1
         if shared > khugepaged_max_ptes_shared:
@@ -312,6 +315,8 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
                 result = SCAN_PAGE_NULL
             elif not folio_test_anon(folio):
                 result = SCAN_PAGE_ANON
+            elif folio_test_large(folio):
+                result = SCAN_FAIL
             elif folio_expected_ref_count(folio) != folio_ref_count(folio):
                 result = SCAN_PAGE_COUNT
             elif pte_young(pteval):

@@ -13,6 +13,7 @@ from asm.pgalloc import pmd_populate, pte_alloc_one
 from asm.pgtable import (
     arch_wants_old_prefaulted_pte,
     flush_tlb_fix_spurious_fault,
+    flush_tlb_fix_spurious_fault_pmd,
     pfn_pte,
     pmd_clear,
     pmd_none,
@@ -111,6 +112,7 @@ from linux.page_flags import (
     folio_test_anon,
     folio_test_dirty,
     folio_test_ksm,
+    folio_test_large,
     folio_test_swapcache,
     folio_test_uptodate,
 )  # fmt: skip
@@ -658,14 +660,16 @@ def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, d
     """Zap the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
 
     If one folio must be unmapped in the end, another's zap of a huge page is waited for.
-    Differs: an upper entry is read again only where it may have changed.  Left out: parts of huge pages.
+    Differs: an upper entry is read again only where it may have changed.
     """
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(tlb.mm, addr)
         pmdval = pmdp_get(pmd)
         if pmd_trans_huge(pmdval):
-            if zap_huge_pmd(tlb, vma, pmd, addr):
+            if next - addr != PMD_SIZE:
+                __split_huge_pmd(vma, pmd, addr)
+            elif zap_huge_pmd(tlb, vma, pmd, addr):
                 addr = next
                 continue
             pmdval = pmdp_get(pmd)
@@ -1002,7 +1006,7 @@ def do_wp_page(vmf: vm_fault) -> vm_fault_t:
         return wp_page_shared(vmf, folio)
     if folio is not None and folio_test_anon(folio):
         exclusive = PageAnonExclusive(folio)
-        if exclusive or wp_can_reuse_anon_folio(folio, vma):
+        if exclusive or not folio_test_large(folio) and wp_can_reuse_anon_folio(folio, vma):
             if not exclusive:
                 SetPageAnonExclusive(folio)
             if unshare:
@@ -1469,7 +1473,8 @@ def handle_huge_fault(vmf: vm_fault) -> vm_fault_t:
     if vmf.flags & (FAULT_FLAG_WRITE | FAULT_FLAG_UNSHARE) != 0 and not pmd_write(orig_pmd):
         return wp_huge_pmd(vmf, orig_pmd)
     ptl = pmd_lock(vmf.vma.vm_mm, vmf.pmd)
-    huge_pmd_set_accessed(vmf, orig_pmd)
+    if not huge_pmd_set_accessed(vmf, orig_pmd) and vmf.flags & FAULT_FLAG_WRITE != 0:
+        flush_tlb_fix_spurious_fault_pmd(vmf.vma, vmf.address, vmf.pmd)
     spin_unlock(ptl.page_table_lock)
     return 0
 

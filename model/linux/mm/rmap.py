@@ -34,6 +34,7 @@ from asm.tlbflush import (
 )  # fmt: skip
 from config import CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH, CONFIG_SWAP
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_trylock_read, i_mmap_unlock_read
+from linux.huge_mm import HPAGE_PMD_NR
 from linux.memcontrol import lruvec_stat_mod_folio
 from linux.mm import (
     VM_SHARED,
@@ -54,11 +55,14 @@ from linux.page_flags import (
     ClearPageAnonExclusive,
     PageAnonExclusive,
     SetPageAnonExclusive,
+    folio_page,
     folio_set_swapbacked,
     folio_test_anon,
     folio_test_dirty,
+    folio_test_large,
     folio_test_swapbacked,
     folio_test_swapcache,
+    page_folio,
 )  # fmt: skip
 from linux.pagemap import folio_trylock, linear_page_index
 from linux.pgtable import (
@@ -81,6 +85,7 @@ from linux.rmap import (
 from linux.swapops import swp_entry_to_pte
 from linux.types import Addr, pgoff_t
 from mm.filemap import folio_unlock
+from mm.huge_memory import deferred_split_folio
 from mm.internal import (
     EFAULT_ADDRESS,
     anon_vma_lock_read,
@@ -98,12 +103,14 @@ from mm.util import folio_mapping
 
 from ptelab.lang import (
     atomic_andnot,
+    atomic_dec,
     atomic_dec_and_test,
     atomic_inc,
     atomic_inc_return,
     atomic_or,
     atomic_read,
     atomic_set,
+    atomic_sub_return,
     cmpxchg,
     index_of,
     lockdep_assert_held,
@@ -113,6 +120,8 @@ from ptelab.lang import (
     u2,
     u4,
 )
+
+ENTIRELY_MAPPED = 16
 
 TLB_FLUSH_BATCH_FLUSHED_SHIFT = 4
 TLB_FLUSH_BATCH_PENDING_MASK = (1 << (TLB_FLUSH_BATCH_FLUSHED_SHIFT - 1)) - 1
@@ -273,6 +282,43 @@ def __folio_mod_stat(folio: Folio, mapped: bool) -> None:
     lruvec_stat_mod_folio(folio, folio_test_anon(folio), mapped)
 
 
+def add_rmap_of_large(page: Folio) -> None:
+    """Count an entry that maps a page of a large folio.
+
+    Differs: Linux has it in mm/rmap.c, in __folio_add_rmap.  Left out: statistics; to which mm the entry
+    belongs.
+    """
+    folio = page_folio(page)
+    if atomic_inc_return(page._mapcount) == 1:
+        atomic_inc(folio._nr_pages_mapped)
+    atomic_inc(folio._large_mapcount)
+
+
+def remove_rmap_of_large(page: Folio) -> None:
+    """Uncount an entry that mapped a page of a large folio, which is to be split if it still has others.
+
+    Differs: Linux has it in mm/rmap.c as a part of __folio_remove_rmap.
+    """
+    folio = page_folio(page)
+    atomic_dec(folio._large_mapcount)
+    if atomic_dec_and_test(page._mapcount):
+        mapped = atomic_sub_return(1, folio._nr_pages_mapped)
+        if mapped < ENTIRELY_MAPPED and atomic_read(folio._nr_pages_mapped) != 0:
+            deferred_split_folio(folio, True)
+
+
+def remove_rmap_of_huge(folio: Folio) -> None:
+    """Uncount an upper entry that mapped a large folio, which is to be split if only parts of it are mapped now.
+
+    Differs: Linux has it in mm/rmap.c as a part of __folio_remove_rmap.
+    """
+    atomic_dec(folio._large_mapcount)
+    if atomic_dec_and_test(folio._entire_mapcount):
+        nr = atomic_sub_return(ENTIRELY_MAPPED, folio._nr_pages_mapped)
+        if 0 < nr < HPAGE_PMD_NR:
+            deferred_split_folio(folio, True)
+
+
 def __folio_add_rmap(folio: Folio, vma: vm_area_struct) -> None:
     """Count an entry that maps a folio."""
     if atomic_inc_return(folio._mapcount) == 1:
@@ -337,13 +383,20 @@ def folio_move_anon_rmap(folio: Folio, vma: vm_area_struct) -> None:
 
 
 def folio_add_new_anon_rmap(folio: Folio, vma: vm_area_struct, address: Addr, exclusive: bool = True) -> None:
-    """Make a new folio anonymous memory, mapped by one entry, and exclusive or not.
+    """Make a new folio anonymous memory, mapped by one entry, an upper one if it is large, and exclusive or not.
 
     Context: PTL held; nobody else knows the folio, or it is locked.
     """
     folio.FOLIO_MAPPING_ANON = True
     folio.index = linear_page_index(vma, address)
-    atomic_set(folio._mapcount, 1)
+    if folio_test_large(folio):
+        for i in range(1, HPAGE_PMD_NR):
+            folio_page(folio, i).FOLIO_MAPPING_ANON = True
+        atomic_set(folio._entire_mapcount, 1)
+        atomic_set(folio._large_mapcount, 1)
+        atomic_set(folio._nr_pages_mapped, ENTIRELY_MAPPED)
+    else:
+        atomic_set(folio._mapcount, 1)
     if exclusive:
         SetPageAnonExclusive(folio)
     __folio_mod_stat(folio, True)
@@ -354,7 +407,10 @@ def folio_add_anon_rmap_ptes(folio: Folio, vma: vm_area_struct, address: Addr, e
 
     Context: PTL held.
     """
-    __folio_add_rmap(folio, vma)
+    if folio_test_large(folio):
+        add_rmap_of_large(folio)
+    else:
+        __folio_add_rmap(folio, vma)
     if exclusive:
         SetPageAnonExclusive(folio)
     mlock_vma_folio(folio, vma)
@@ -372,7 +428,10 @@ def folio_remove_rmap_pmd(folio: Folio, vma: vm_area_struct) -> None:
 
     Context: pmd lock held.
     """
-    __folio_remove_rmap(folio, vma)
+    if folio_test_large(folio):
+        remove_rmap_of_huge(folio)
+    else:
+        __folio_remove_rmap(folio, vma)
 
 
 def folio_remove_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:
@@ -380,7 +439,10 @@ def folio_remove_rmap_ptes(folio: Folio, vma: vm_area_struct) -> None:
 
     Context: PTL held.
     """
-    __folio_remove_rmap(folio, vma)
+    if folio_test_large(folio):
+        remove_rmap_of_large(folio)
+    else:
+        __folio_remove_rmap(folio, vma)
 
 
 def __rmap_walk_file(folio: Folio, mapping: address_space, pgoff_start: pgoff_t) -> u4:

@@ -14,6 +14,7 @@ from linux.page_flags import (
     folio_test_lru,
     folio_test_swapbacked,
     folio_test_swapcache,
+    page_folio,
 )  # fmt: skip
 from mm.mlock import mlock_new_folio
 from stubs.memory import free_frozen_pages
@@ -36,7 +37,7 @@ def folios_put_refs(folio: Folio) -> None:
     Differs: of one folio; Linux collects up to 31 and frees them together.
     """
     if folio_put_testzero(folio):
-        free_frozen_pages(folio)
+        free_frozen_pages(page_folio(folio))
 
 
 def lru_lazyfree(folio: Folio) -> None:

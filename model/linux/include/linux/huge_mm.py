@@ -18,6 +18,10 @@ HPAGE_PMD_NR = PTRS_PER_PTE
 # Whether anonymous memory gets huge pages: /sys/kernel/mm/transparent_hugepage/enabled is `always` or `never`.
 TRANSPARENT_HUGEPAGE = param("TRANSPARENT_HUGEPAGE", 0)
 
+# How many folios have HPAGE_PMD_NR pages, if that is more than one, and the frame that the first of them begins with.
+LARGE_FOLIOS = param("LARGE_FOLIOS", 0)
+FIRST_LARGE = param("FIRST_LARGE", 0)
+
 
 def thp_is_possible() -> bool:
     """Whether an upper entry may map a folio.

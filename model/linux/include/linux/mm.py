@@ -10,7 +10,7 @@ from asm.pgtable import pfn_pte, pmd_none, pmd_pfn, pte_mkwrite, pte_pmd
 from asm.pgtable_types import pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from linux.fs import address_space
 from linux.mm_types import Folio, mm_struct, ptdesc, vm_area_struct, vm_flags_t
-from linux.page_flags import PageAnonExclusive, folio_test_anon, folio_test_swapcache
+from linux.page_flags import PageAnonExclusive, folio_test_anon, folio_test_large, folio_test_swapcache, page_folio
 from linux.pgtable import pmdp_get
 from linux.types import Addr, Pfn, atomic_t, pgoff_t
 from mm.memory import __pte_alloc
@@ -92,7 +92,9 @@ class vm_fault:
 
 
 def folio_mapcount(folio: Folio) -> atomic_t:
-    """How many entries map the folio."""
+    """How many entries map the folio, or a page of it."""
+    if folio_test_large(folio):
+        return atomic_read(page_folio(folio)._large_mapcount)
     return atomic_read(folio._mapcount)
 
 
@@ -109,18 +111,18 @@ def folio_get(folio: Folio) -> None:
 
     Context: the caller has one, or a lock that keeps one.
     """
-    atomic_inc(folio._refcount)
+    atomic_inc(page_folio(folio)._refcount)
 
 
 def folio_put_testzero(folio: Folio) -> bool:
     """Drop a reference; whether it was the last."""
-    return atomic_dec_and_test(folio._refcount)
+    return atomic_dec_and_test(page_folio(folio)._refcount)
 
 
 def folio_put(folio: Folio) -> None:
     """Drop a reference, and the folio with the last."""
     if folio_put_testzero(folio):
-        __folio_put(folio)
+        __folio_put(page_folio(folio))
 
 
 def maybe_mkwrite(pte: pte_t, vma: vm_area_struct) -> pte_t:
@@ -171,7 +173,7 @@ def folio_ref_add(folio: Folio, nr: atomic_t) -> None:
 
     Differs: Linux has it in include/linux/page_ref.h.
     """
-    atomic_add(nr, folio._refcount)
+    atomic_add(nr, page_folio(folio)._refcount)
 
 
 def folio_ref_dec(folio: Folio) -> None:
@@ -179,7 +181,7 @@ def folio_ref_dec(folio: Folio) -> None:
 
     Differs: Linux has it in include/linux/page_ref.h.
     """
-    atomic_dec(folio._refcount)
+    atomic_dec(page_folio(folio)._refcount)
 
 
 def folio_ref_count(folio: Folio) -> atomic_t:
@@ -187,7 +189,7 @@ def folio_ref_count(folio: Folio) -> atomic_t:
 
     Differs: Linux has it in include/linux/page_ref.h.
     """
-    return atomic_read(folio._refcount)
+    return atomic_read(page_folio(folio)._refcount)
 
 
 def folio_expected_ref_count(folio: Folio) -> atomic_t:
@@ -208,6 +210,7 @@ def folio_try_get(folio: Folio) -> bool:
 
     Differs: Linux has it in include/linux/page_ref.h.
     """
+    folio = page_folio(folio)
     while True:
         count = atomic_read(folio._refcount)
         if count == 0:

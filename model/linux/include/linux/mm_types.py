@@ -2,7 +2,9 @@
 """Mirrors include/linux/mm_types.h (v7.0).
 
 Differs: a folio is one page, so a `struct page *` is its folio, and parameters that count or name pages of a folio are
-absent everywhere.  Differs: `VM_FAULT_…` and `FAULT_FLAG_…` have values of their own.
+absent everywhere.  Only huge pages of anonymous memory have more: there a `Folio` is a page, and its folio is its first
+page (page_folio); what takes a folio may be given any page of it.  Differs: `VM_FAULT_…` and `FAULT_FLAG_…` have values
+of their own.
 """
 
 from __future__ import annotations
@@ -72,12 +74,16 @@ class Folio:
 
     Differs: _mapcount counts from 0, not from −1.  Differs: PG_locked is a lock of the dialect, so that what asserts it
     also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Differs: an anonymous
-    folio has PG_lazyfree when it has no PG_swapbacked, and PG_isolated when it has no PG_lru.  Left out: the LRU lists,
-    statistics other than those of memory cgroups, PG_referenced.
+    folio has PG_lazyfree when it has no PG_swapbacked, and PG_isolated when it has no PG_lru.  Only folios of several
+    pages have the map counts with long names, and PG_partially_mapped, which stands for the list of folios that are to
+    be split as well.  Left out: the LRU lists, statistics other than those of memory cgroups, PG_referenced.
     """
 
     _refcount: atomic_t
     _mapcount: atomic_t
+    _entire_mapcount: atomic_t
+    _large_mapcount: atomic_t
+    _nr_pages_mapped: u6
     PG_locked: spinlock_t
     PG_dirty: bool
     PG_writeback: bool
@@ -85,6 +91,7 @@ class Folio:
     PG_anon_exclusive: bool
     PG_mlocked: bool
     PG_unevictable: bool
+    PG_partially_mapped: bool
     FOLIO_MAPPING_ANON: bool
     FOLIO_MAPPING_KSM: bool
     PG_swapcache: bool

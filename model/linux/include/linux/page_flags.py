@@ -5,6 +5,7 @@ Left out: folio_test_locked, because the flag is a lock; what asks it asserts th
 """
 
 from config import CONFIG_SWAP
+from linux.huge_mm import FIRST_LARGE, HPAGE_PMD_NR, LARGE_FOLIOS
 from linux.mm_types import Folio
 
 from ptelab.lang import (
@@ -157,6 +158,41 @@ def folio_clear_swapcache(folio: Folio) -> None:
 def folio_mark_uptodate(folio: Folio) -> None:
     """Say that the folio's data have been read in."""
     set_bit(folio.PG_uptodate)
+
+
+def folio_test_large(folio: Folio) -> bool:
+    """Whether a folio has more than one page: as many as a PTE table maps.
+
+    Differs: which frames are parts of such folios is fixed for a run, so there is no flag, and folios are never split.
+    """
+    if LARGE_FOLIOS == 0 or HPAGE_PMD_NR == 1:
+        return False
+    return FIRST_LARGE <= index_of(folio) and index_of(folio) < FIRST_LARGE + LARGE_FOLIOS * HPAGE_PMD_NR
+
+
+def page_folio(page: Folio) -> Folio:
+    """The folio that a page belongs to: its first page."""
+    if not folio_test_large(page):
+        return page
+    return at(Folio, index_of(page) - (index_of(page) - FIRST_LARGE) % HPAGE_PMD_NR)
+
+
+def folio_nr_pages(folio: Folio) -> u4:
+    """How many pages a folio has.
+
+    Differs: Linux has it in include/linux/mm.h.
+    """
+    return HPAGE_PMD_NR if folio_test_large(folio) else 1
+
+
+def folio_test_partially_mapped(folio: Folio) -> bool:
+    """Whether some pages of a folio are known to be mapped no more, so that it is to be split."""
+    return test_bit(folio.PG_partially_mapped)
+
+
+def folio_set_partially_mapped(folio: Folio) -> None:
+    """Say that some pages of a folio are mapped no more."""
+    set_bit(folio.PG_partially_mapped)
 
 
 def folio_page(folio: Folio, n: u4) -> Folio:

@@ -3,6 +3,7 @@
 
 from linux.fs import address_space
 from linux.mm_types import Folio, vm_area_struct
+from linux.page_flags import page_folio
 from linux.types import Addr, pgoff_t
 from mm.page_writeback import __folio_start_writeback
 
@@ -21,7 +22,7 @@ def linear_page_index(vma: vm_area_struct, address: Addr) -> pgoff_t:
 
 def folio_trylock(folio: Folio) -> bool:
     """Lock the folio if nobody has; whether it is ours."""
-    return spin_trylock(folio.PG_locked)
+    return spin_trylock(page_folio(folio).PG_locked)
 
 
 def folio_lock(folio: Folio) -> None:
@@ -29,7 +30,7 @@ def folio_lock(folio: Folio) -> None:
 
     Differs: waiting for the lock and taking it are one step.
     """
-    spin_lock(folio.PG_locked)
+    spin_lock(page_folio(folio).PG_locked)
 
 
 def folio_start_writeback(folio: Folio) -> None:

@@ -418,3 +418,8 @@ def clear_young_dirty_ptes(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> None
     while not done:
         pte = READ_ONCE(ptep.pte)
         done = try_cmpxchg(ptep.pte, pte, pte_mkclean(pte_mkold(pte)))
+
+
+def flush_tlb_fix_spurious_fault_pmd(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> None:
+    """Drop the stale entry of this CPU; the fault has not."""
+    local_flush_tlb_page_nonotify(vma, address)

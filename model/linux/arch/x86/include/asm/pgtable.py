@@ -348,3 +348,10 @@ def clear_young_dirty_ptes(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> None
     """
     pte = ptep_get_and_clear(vma.vm_mm, addr, ptep)
     set_pte(ptep, pte_mkclean(pte_mkold(pte)))
+
+
+def flush_tlb_fix_spurious_fault_pmd(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> None:
+    """Do nothing: a huge page's entry is never too strict in a TLB.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
