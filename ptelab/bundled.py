@@ -26,7 +26,7 @@ class Patch:
 
 
 def directory(name: str) -> Path:
-    """The directory `litmus` or `patches`; SourceError when the installation lacks it."""
+    """The directory `litmus`, `live` or `patches`; SourceError when the installation lacks it."""
     package = Path(__file__).parent
     for candidate in (package.parent / name, package / "_data" / name):
         if candidate.is_dir():

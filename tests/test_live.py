@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(running() is None, reason="the agent has no mach
 
 def live(*words: str) -> tuple[int, str]:
     result = CliRunner().invoke(cli, ["live", "--seconds", "0.1", *words])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return result.exit_code, result.output
 
 
@@ -42,6 +42,70 @@ def test_files_are_written_to_a_disk() -> None:
         assert status == 0 and "Observation store+writeback Never 0" in text
     else:
         assert status == 4 and "needs a disk" in text
+
+
+COUNTS = """
+[two]
+question = "Does a load of each of 20 pages take two faults, and munmap one flush of all 20?"
+memory = "memfd"
+sharing = "shared"
+prot = "r"
+pages = 20
+counted = ["load 0 20", "munmap 0 20"]
+
+[ceiling]
+question = "Are 33 pages flushed one by one?"
+pages = 33
+before = ["store 0 33"]
+counted = ["munmap 0 33"]
+"""
+
+
+def counts(tmp_path: Path, *words: str) -> tuple[int, str]:
+    """The result of COUNTS; skips where events cannot be counted."""
+    file = tmp_path / "some.toml"
+    file.write_text(COUNTS, encoding="utf-8")
+    status, text = live(str(file), *words)
+    if status == 4:
+        assert "skipped: " in text
+        pytest.skip(text)
+    return status, text
+
+
+def test_the_kernel_counts_what_the_model_counts(tmp_path: Path) -> None:
+    """No event of the kernel may be missing in the model, and none may be too many."""
+    status, text = counts(tmp_path)
+    assert status == 0
+    assert "Count two: 2 faults, 2 map_pages, 1 flush (pages: 20)\n" in text
+    assert "Count ceiling: 0 faults, 0 map_pages, 1 flush (pages: 33)\n" in text
+
+
+def test_a_wrong_count_is_noticed(tmp_path: Path) -> None:
+    """A model that flushes everything one page too early must fail."""
+    old, new = "CEILING = 33\n", "CEILING = 32\n"
+    patch = wrong_model(tmp_path, "linux/arch/x86/mm/tlb.py", old, new)
+    status, text = counts(tmp_path, "--patch", patch)
+    assert status == 1
+    assert "Count ceiling: 0 faults, 0 map_pages, 1 flush (pages: all)\n!!! the kernel says: 0 faults" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[a]\npages = 2\ncounted = ['load 0 3']", "“load 0 3” is not within the 2 pages"),
+        ("[a]\nmemory = 'tape'", "memory is tape; write anonymous or memfd or disk instead"),
+        ("[a]\ncounted = ['mprotect 0 1']", "“mprotect 0 1” needs r or rw"),
+        ("[a]\nnumber = 2", "write the keys question, memory"),
+        ("[a", "some.toml"),
+    ],
+)
+def test_a_scenario_that_makes_no_sense_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    """A mistake in a file of scenarios must not be taken for a count."""
+    file = tmp_path / "some.toml"
+    file.write_text(text, encoding="utf-8")
+    status, output = live(str(file))
+    assert status == 2
+    assert message in output
 
 
 def test_what_cannot_be_done_says_why() -> None:

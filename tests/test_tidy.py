@@ -60,7 +60,7 @@ LAYERS: dict[str, set[str]] = {
     "coverage": {"frontend", "ir", "source"},
     "mutation": {"checking", "frontend", "layout", "link", "litmus", "source"},
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
-    "live": {"checking", "litmus", "native"},
+    "live": {"checking", "frontend", "ir", "litmus", "native", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
     "export": {"ir", "layout", "link", "memory", "scenario"},
     "commands": {

@@ -23,10 +23,12 @@ from ptelab.commands.shared import BadInput, memory_default
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, seconds: float,
          directory: Path | None, as_json: bool) -> int:  # fmt: skip
-    """Perform litmus tests on the running kernel; without FILE all bundled ones.
+    """Hold the model against the running kernel: litmus tests and, in *.toml, counts.  Without FILE all bundled ones.
 
     Real threads and processes run the columns again and again.  An outcome that the model forbids fails; one that was
-    never seen is only reported.  Exit status: 0 nothing forbidden, 1 something, 3 the model met a limit, 4 all skipped.
+    never seen is only reported.  Counts of events must be equal.  What cannot be done here is skipped, with the reason.
+    No setting of the system is changed.  Exit status: 0 as the model says, 1 not, 2 bad input, 3 the model met a
+    limit, 4 all skipped.
     """
     from ptelab.live import command
 
@@ -38,4 +40,9 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
         memory_bytes=memory_default(),
     )  # fmt: skip
     explain = functools.partial(click.echo, err=as_json)
-    return command.live(bundled.litmus_files(list(paths)), options, seconds, directory, as_json, click.echo, explain)
+    counts = [Path(p) for p in paths if p.endswith(".toml")]
+    tests = [p for p in paths if not p.endswith(".toml")]
+    files = bundled.litmus_files(tests) if tests or not counts else []
+    if not paths:
+        counts = sorted(bundled.directory("live").glob("*.toml"))
+    return command.live([*files, *counts], options, seconds, directory, as_json, click.echo, explain)

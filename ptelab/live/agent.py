@@ -11,7 +11,8 @@ counters and results lie in one shared file at CONTROL, which ptelab writes befo
 
 PROT_RW = 3
 MAP_SHARED_FIXED_POPULATE = 0x8011
-MAP_PRIVATE_FIXED_ANONYMOUS = 0x32
+MAP_SHARED_FIXED_ANONYMOUS = 0x31
+SEEK_END = 2
 SIGBUS = 7
 SIGSEGV = 11
 SIGCHLD = 17
@@ -26,15 +27,23 @@ WORD = 8
 
 
 def entry(program):
-    """Where every thread begins: the first one makes the process ready and runs program 0."""
+    """Where every thread begins: the first one makes the process ready, and a second one runs program 0.
+
+    Stacks are shared memory, one for each program, so that a fork leaves no private page behind that a thread copies
+    when it goes on.
+    """
     if program == ALL_ONES:
-        sys6(SYS_mmap, CONTROL, CONTROL_BYTES, PROT_RW, MAP_SHARED_FIXED_POPULATE, CONTROL_FD, 0)
-        sys6(SYS_mmap, STACKS, STACK_BYTES * PROGRAMS_MAX, PROT_RW, MAP_PRIVATE_FIXED_ANONYMOUS, ALL_ONES, 0)
+        size = sys6(SYS_lseek, CONTROL_FD, 0, SEEK_END, 0, 0, 0)
+        sys6(SYS_mmap, CONTROL, size, PROT_RW, MAP_SHARED_FIXED_POPULATE, CONTROL_FD, 0)
+        sys6(SYS_mmap, STACKS, STACK_BYTES * PROGRAMS_MAX, PROT_RW, MAP_SHARED_FIXED_ANONYMOUS, ALL_ONES, 0)
         handle(SIGSEGV)
         handle(SIGBUS)
-        run(0)
-        sys6(SYS_exit_group, 0, 0, 0, 0, 0, 0)
+        spawn(CLONE_THREAD, STACKS + STACK_BYTES, 0)
+        while 1:
+            sys6(SYS_futex, CONTROL + NEVER * WORD, FUTEX_WAIT, 0, 0, 0, 0)
     run(program)
+    if program == 0:
+        sys6(SYS_exit_group, 0, 0, 0, 0, 0, 0)
     sys6(SYS_exit, 0, 0, 0, 0, 0, 0)
     return 0
 
@@ -95,7 +104,7 @@ def run(program):
         elif op == OP_DELAY:
             delay(registers, a)
         elif op == OP_FORK:
-            result = fork(a)
+            result = spawn(SIGCHLD, STACKS + (a + 1) * STACK_BYTES, a)
         elif op == OP_SPAWN:
             result = spawn(CLONE_THREAD, STACKS + (a + 1) * STACK_BYTES, a)
         else:
@@ -135,16 +144,6 @@ def compute(op, a, b):
     if op == OP_LESS:
         return (a ^ SIGN) < (b ^ SIGN)
     sys6(SYS_exit_group, 98, 0, 0, 0, 0, 0)
-    return 0
-
-
-def fork(program):
-    """A child that runs a program and ends."""
-    child = sys6(SYS_clone, SIGCHLD, 0, 0, 0, 0, 0)
-    if child != 0:
-        return child
-    run(program)
-    sys6(SYS_exit_group, 0, 0, 0, 0, 0, 0)
     return 0
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import signal
@@ -17,17 +18,19 @@ from ptelab.native.standalone import BASE, Target, executable
 
 _ROUTINES = {"sys6": "system_call", "try_load": "load", "try_store": "store", "spawn": "spawn", "relax": "relax"}
 _SPINS_MAX = 2000
+_SET_PDEATHSIG = 1
 
 
 @functools.cache
-def agent(machine_name: str, size: int) -> bytes:
-    """The executable for an architecture and a size of the shared memory."""
+def agent(machine_name: str) -> bytes:
+    """The executable for an architecture."""
     from ptelab.live.architectures import ARCHITECTURES
 
     machine = ARCHITECTURES[machine_name]
     constants = {
-        "ALL_ONES": (1 << 64) - 1, "CONTROL": program.CONTROL, "CONTROL_BYTES": size, "CONTROL_FD": program.CONTROL_FD,
-        "STACKS": program.STACKS, "STACK_BYTES": program.STACK_BYTES, "PROGRAMS_MAX": program.PROGRAMS_MAX,
+        "ALL_ONES": (1 << 64) - 1, "CONTROL": program.CONTROL, "CONTROL_FD": program.CONTROL_FD,
+        "NEVER": program.NEVER, "PROGRAMS_MAX": program.PROGRAMS_MAX,
+        "STACKS": program.STACKS, "STACK_BYTES": program.STACK_BYTES,
         "REGISTERS": program.REGISTERS, "REGISTERS_MAX": program.REGISTERS_MAX, "ACTION": program.ACTION,
         "SIGNAL": program.SIGNAL, "RANDOM": program.RANDOM, "SPINS_MAX": _SPINS_MAX,
         "HANDLER": BASE + machine.offsets["handler"], "RESTORER": BASE + machine.offsets.get("restorer", 0),
@@ -62,6 +65,7 @@ def start(image: bytes, shared_fd: int, cpus: set[int] | None = None) -> int:
         return child
     try:
         os.setpgid(0, 0)
+        ctypes.CDLL(None).prctl(_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if cpus:
             os.sched_setaffinity(0, cpus)
         os.dup2(shared_fd, program.CONTROL_FD)

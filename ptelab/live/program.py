@@ -13,11 +13,12 @@ WORD = 8
 CONTROL = 0x10000000
 """Where the shared memory lies in every process of the agent."""
 STACKS = 0x50000000
-STACK_BYTES = 0x10000
+STACK_BYTES = 0x8000
 CONTROL_FD = 100
 
 PROGRAMS_MAX = 32
 REGISTERS_MAX = 256
+NEVER = 39  # word of the shared memory that nobody ever changes
 ACTION = 40  # word of the shared memory: an argument of rt_sigaction
 REGISTERS = 64  # first word of the registers
 _FREE = REGISTERS + PROGRAMS_MAX * REGISTERS_MAX
@@ -32,6 +33,7 @@ OPS = (
 )  # fmt: skip
 NUMBER = {name: number for number, name in enumerate(OPS)}
 _INSTRUCTION_WORDS = 10
+_SET_PDEATHSIG, _SIGKILL = 1, 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,8 @@ class Shared:
         self.programs: list[Program] = []
         self._end = CONTROL + _FREE * WORD
         self.results = 0
+
+    start = CONTROL
 
     def words(self, count: int = 1, *values: int) -> int:
         """The address of new words."""
@@ -108,11 +112,6 @@ class Shared:
         """Where a register of a program lies: other programs may read and write it."""
         return CONTROL + (REGISTERS + program.number * REGISTERS_MAX + register.number) * WORD
 
-    @property
-    def size(self) -> int:
-        """How many bytes the agent maps."""
-        return self.results + self.results_bytes - CONTROL
-
 
 RESULTS = Label()
 """Stands for the address where the results begin."""
@@ -145,6 +144,10 @@ class Program:
         machine = running()
         assert machine is not None
         self.op("SYSCALL", machine.numbers[name], *args, to=to)
+
+    def die_with_parent(self) -> None:
+        """Let the process end when the thread that forked it does, however that comes."""
+        self.call("prctl", _SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
     def load(self, to: Reg, address: Arg, refused: Label | None = None) -> None:
         """A load; where to go on when it is refused (at the next instruction when that is nowhere)."""

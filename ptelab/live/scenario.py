@@ -253,7 +253,9 @@ class Director:
             raise Unable("nothing makes a page of a file dirty and read-only")
         elif bits.write and notify:
             raise Unable("nothing makes a page of such a file writable and clean")
-        elif not bits.write and vma.shared and vma.write and file.shmem:
+        elif bits.write and file.shmem:
+            raise Unable("a page of a memory file that holds data is dirty")
+        elif vma.shared and vma.write and file.shmem:
             raise Unable("pages of memory files are mapped writable at once")
         else:
             p.load(p.reg(), address)
@@ -294,6 +296,7 @@ class Director:
         run, row, pagemap = p.reg(), p.reg(), p.reg()
         inherited = self._inherited(mm)
         places = {stage.address(v, 0) for v in inherited}
+        p.die_with_parent()
         p.load(run, stage.run)
         p.load(row, stage.row)
         p.call("openat", AT_FDCWD, stage.pagemap_path, O_RDONLY, 0, to=pagemap)
@@ -316,6 +319,7 @@ class Director:
     def _child(self, mm: str, p: Program) -> None:
         stage = self.stage
         run, row = p.reg(), p.reg()
+        p.die_with_parent()
         p.load(run, stage.run)
         p.load(row, stage.row)
         column = next(c for c in self.test.columns if c.mm == mm)

@@ -123,9 +123,8 @@ def json_object(verdict: Verdict, kernel: str) -> dict[str, Any]:
     }
 
 
-def summary(verdicts: Sequence[Verdict], skipped: int) -> str:
+def summary(what: str, statuses: Sequence[str], more: str = "") -> str:
     """One line over all tests."""
-    numbers = {s: sum(v.status == s for v in verdicts) for s in ("ok", "failed", "incomplete")} | {"skipped": skipped}
-    words = ", ".join(f"{n} {s}" for s, n in numbers.items() if n or s == "ok")
-    runs = sum(v.result.runs for v in verdicts)
-    return f"{len(verdicts) + skipped} tests: {words}; {runs:,} runs"
+    order = ("ok", "failed", "incomplete", "disturbed", "skipped")
+    words = ", ".join(f"{statuses.count(s)} {s}" for s in order if s in statuses or s == "ok")
+    return f"{len(statuses)} {what}: {words}{more}"
