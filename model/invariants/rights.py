@@ -154,5 +154,7 @@ def always_walk_live_tables(table: Table, addr: Addr) -> None:
 
 @on_entry(call_rcu)
 def table_retires(table: ptdesc) -> None:
-    """A page-table page is free for the hardware as soon as it is handed to RCU."""
+    """A page-table page is free for the hardware as soon as it is handed to RCU, which happens once."""
+    if at(Table, index_of(table)).retired:
+        flag("accounting", table=index_of(table), freed_twice=True)
     at(Table, index_of(table)).retired = True
