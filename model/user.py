@@ -22,7 +22,7 @@ from linux.types import FILE_PAGES, Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
 from mm.filemap import filemap_get_entry
 from mm.gup import get_user_pages_fast, pin_user_pages_fast, unpin_user_page, unpin_user_page_dirty_lock
-from mm.khugepaged import khugepaged_scan_mm_slot
+from mm.khugepaged import collapse_file, khugepaged_scan_mm_slot
 from mm.ksm import ksm_do_scan
 from mm.madvise import sys_madvise
 from mm.mapping_dirty_helpers import wp_shared_mapping_range
@@ -315,6 +315,12 @@ def khugepaged(mm: mm_struct, page: u4) -> None:
     """khugepaged comes by the page table of a page of a process, and makes a huge page of it if it can."""
     choose(1)
     khugepaged_scan_mm_slot(mm, page)
+
+
+def khugepaged_file(mapping: address_space, index: pgoff_t) -> None:
+    """khugepaged makes a huge page of a page of a file, which nothing maps then, and takes the page tables away."""
+    choose(1)
+    collapse_file(mapping, index)
 
 
 def numa_scan(addr: Addr, len: Addr) -> None:

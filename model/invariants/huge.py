@@ -6,12 +6,12 @@ Flag: access_after_free.
 
 from asm.pgtable_types import PTRS_PER_PTE, pte_p
 from hw.memory import Table
-from linux.huge_mm import TRANSPARENT_HUGEPAGE
 from linux.mm_types import Folio, ptdesc
 from linux.pgtable import ptep_get_lockless
 from mm.gup import gup_fast_pmd_leaf
 from mm.huge_memory import huge_fault_lost, map_anon_folio_pmd_pf, reuse_huge_pmd
 from mm.khugepaged import SCAN_PAGE_COUNT, SCAN_SUCCEED, __collapse_huge_page_isolate, collapse_huge_page
+from mm.pgtable_generic import pte_free_defer
 from stubs.memory import free_table_now
 
 from ptelab.lang import at, cpu_id, flag, index_of, on_entry, on_return, reach, u4
@@ -27,7 +27,7 @@ def table_gone(table: ptdesc) -> None:
 @on_return(ptep_get_lockless)
 def always_read_live_tables(ptep: pte_p) -> None:
     """The kernel looks without a lock only into tables that still are tables."""
-    if TRANSPARENT_HUGEPAGE == 1 and at(Table, index_of(ptep) // PTRS_PER_PTE).reused:
+    if at(Table, index_of(ptep) // PTRS_PER_PTE).reused:
         flag("access_after_free", table=index_of(ptep) // PTRS_PER_PTE, cpu=cpu_id())
 
 
@@ -72,3 +72,9 @@ def sometimes_gup_fast_huge(result: Folio | None) -> None:
 def sometimes_huge_reused() -> None:
     """A store to a read-only huge page makes it writable."""
     reach("huge_page_reused")
+
+
+@on_entry(pte_free_defer)
+def sometimes_retracted() -> None:
+    """khugepaged takes away a page table."""
+    reach("page_table_retracted")

@@ -4,11 +4,13 @@
 What maps a range of anonymous memory page by page is collapsed into one huge page.  Whoever looks at page tables under
 the mmap_lock is kept out; hardware and GUP-fast are not.
 
-Left out: files; the choice of what to look at; the LRU, swapping in, memory cgroups, NUMA nodes; large folios as
+Of a file only the page tables are done.
+
+Left out: the choice of what to look at; the LRU, swapping in, memory cgroups, NUMA nodes; large folios as
 sources; MADV_COLLAPSE.
 """
 
-from asm.page import PAGE_SIZE
+from asm.page import PAGE_SIZE, PMD_SIZE
 from asm.pgalloc import pmd_populate
 from asm.pgtable import (
     pmd_none,
@@ -23,13 +25,16 @@ from asm.pgtable import (
 )
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_SWAP
+from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read
 from linux.huge_mm import HPAGE_PMD_NR, thp_vma_allowable_order, thp_vma_suitable_order
 from linux.mm import (
     add_mm_counter,
     folio_expected_ref_count,
     folio_mapcount,
+    folio_mapped,
     folio_put,
     folio_ref_count,
+    is_cow_mapping,
     pmd_lock,
     pte_lockptr,
     pte_unmap_unlock,
@@ -43,20 +48,22 @@ from linux.mmap_lock import (
     vma_start_write,
 )  # fmt: skip
 from linux.page_flags import __folio_mark_uptodate, folio_page, folio_test_anon, folio_test_large
-from linux.pagemap import folio_trylock
+from linux.pagemap import folio_lock, folio_trylock
 from linux.pgtable import __pte_map, is_zero_pfn, pmd_off, pmd_trans_huge, pmdp_get, pmdp_get_lockless, ptep_get
-from linux.types import Addr
-from mm.filemap import folio_unlock
+from linux.rmap import TTU_BATCH_FLUSH
+from linux.types import Addr, pgoff_t
+from linux.userfaultfd_k import userfaultfd_wp
+from mm.filemap import filemap_get_entry, folio_unlock
 from mm.huge_memory import map_anon_folio_pmd_nopf
-from mm.internal import anon_vma, anon_vma_lock_write, anon_vma_unlock_write
+from mm.internal import EFAULT_ADDRESS, anon_vma, anon_vma_lock_write, anon_vma_unlock_write, vma_address
 from mm.memory import vm_normal_page
 from mm.mmap import find_vma
 from mm.mmu_gather import tlb_remove_table_sync_one
-from mm.pgtable_generic import pgtable_trans_huge_deposit, pte_offset_map_lock
-from mm.rmap import folio_remove_rmap_ptes
+from mm.pgtable_generic import pgtable_trans_huge_deposit, pte_free_defer, pte_offset_map_lock
+from mm.rmap import folio_remove_rmap_ptes, try_to_unmap, try_to_unmap_flush
 from stubs.memory import alloc_huge_folio, clear_page, copy_page
 
-from ptelab.lang import at, index_of, spin_lock, spin_unlock, u4
+from ptelab.lang import at, index_of, pool, spin_lock, spin_unlock, u4
 
 SCAN_FAIL = 0
 SCAN_SUCCEED = 1
@@ -346,3 +353,68 @@ def khugepaged_scan_mm_slot(mm: mm_struct, address: Addr) -> u4:
     if locked:
         mmap_read_unlock(mm)
     return result
+
+
+def file_backed_vma_is_retractable(vma: vm_area_struct) -> bool:
+    """Whether a VMA's page tables hold nothing but what a fault finds again.
+
+    Differs: a private mapping counts as having an anon_vma from the start.  Left out: guard regions.
+    """
+    return not is_cow_mapping(vma.vm_flags) and not userfaultfd_wp(vma)
+
+
+def retract_from_vma(vma: vm_area_struct, addr: Addr) -> None:
+    """Unhook a page table of a VMA, which is empty, and free it after a grace period.
+
+    Differs: Linux has it in mm/khugepaged.c as the body of retract_page_tables's loop.
+    """
+    mm = vma.vm_mm
+    pmd = pmd_off(mm, addr)
+    if find_pmd_or_thp_or_none(mm, addr) != SCAN_SUCCEED or not file_backed_vma_is_retractable(vma):
+        return
+    pml = pmd_lock(mm, pmd)
+    pmdval = pmdp_get(pmd)
+    if pmd_none(pmdval) or pmd_trans_huge(pmdval):
+        spin_unlock(pml.page_table_lock)
+        return
+    ptl = pte_lockptr(mm, pmdval)
+    spin_lock(ptl.ptl)
+    success = file_backed_vma_is_retractable(vma)
+    if success:
+        pmdp_collapse_flush(vma, addr, pmd)
+    spin_unlock(ptl.ptl)
+    spin_unlock(pml.page_table_lock)
+    if success:
+        pte_free_defer(mm, at(ptdesc, pmd_pfn(pmdval)))
+
+
+def retract_page_tables(mapping: address_space, pgoff: pgoff_t) -> None:
+    """Unhook the page tables that mapped a range of a file, of which a huge page was made; faults may map that then.
+
+    Context: the huge page is locked, so no fault fills the tables again.  Of the mm's nothing is held.
+    """
+    i_mmap_lock_read(mapping)
+    tree = mapping.i_mmap
+    for vma in pool(vm_area_struct):
+        if tree & (1 << index_of(vma)) != 0:
+            address = vma_address(vma, pgoff)
+            if address != EFAULT_ADDRESS and address % PMD_SIZE == 0 and address + PMD_SIZE <= vma.vm_end:
+                retract_from_vma(vma, address)
+    i_mmap_unlock_read(mapping)
+
+
+def collapse_file(mapping: address_space, start: pgoff_t) -> None:
+    """Make a huge page of a page of a file, as far as page tables go: unmap the page, and retract the tables.
+
+    Differs: a huge page is one page here, so that nothing is copied, and nothing is replaced in the page cache.
+    """
+    folio = filemap_get_entry(mapping, start)
+    assert folio is not None
+    folio_lock(folio)
+    if folio_mapped(folio):
+        try_to_unmap(folio, TTU_BATCH_FLUSH)
+    try_to_unmap_flush()
+    if not folio_mapped(folio):
+        retract_page_tables(mapping, start)
+    folio_unlock(folio)
+    folio_put(folio)

@@ -12,6 +12,7 @@ from asm.pgalloc import pmd_populate
 from asm.pgtable import (
     pgtable_supports_soft_dirty,
     pmd_clear,
+    pmd_leaf,
     pmd_none,
     pmd_pfn,
     pmd_present,
@@ -148,7 +149,7 @@ def move_normal_pmd(pmc: pagetable_move_control, old_pmd: pmd_p, new_pmd: pmd_p)
         return False
     old_ptl = pmd_lock(mm, old_pmd)
     pmd = pmdp_get(old_pmd)
-    moved = pmd_present(pmd)
+    moved = pmd_present(pmd) and not pmd_leaf(pmd)
     if moved:
         pmd_clear(old_pmd)
         pmd_populate(mm, new_pmd, at(ptdesc, pmd_pfn(pmd)))

@@ -20,6 +20,7 @@ from linux.mm import pte_alloc, pte_lockptr, pte_unmap_unlock
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
 from linux.pgtable import __pte_map, pmd_trans_huge, pmdp_get, pmdp_get_lockless
 from linux.types import Addr
+from stubs.memory import call_rcu
 
 from ptelab.lang import at, lockdep_assert_held, spin_lock
 
@@ -120,3 +121,11 @@ def pgtable_trans_huge_withdraw(mm: mm_struct, pmdp: pmd_p) -> ptdesc:
     assert pgtable is not None
     mm.pmd_huge_pte = None
     return pgtable
+
+
+def pte_free_defer(mm: mm_struct, pgtable: ptdesc) -> None:
+    """Free a PTE table after a grace period.
+
+    Context: the table is unhooked, and the TLBs are flushed.
+    """
+    call_rcu(pgtable)
