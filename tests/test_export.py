@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,47 +14,196 @@ from ptelab import bundled, checking, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.commands.export import LANGUAGES, plan_of
+from ptelab.exploration import Exploration
+from ptelab.frontend.declarations import WORDS
 from ptelab.litmus.build import read
 from ptelab.scenario import Scenario
 
 BENCH = Path(__file__).parents[1] / "bench"
-MODELS = [("two_phase_commit", ""), ("peterson", ""), ("munmap+store_after", ""), ("store+writeback", ""),
-          ("store+writeback", "mutant-clean-without-flush")]  # fmt: skip
+LITMUS = ["load+old", "exit+table", "munmap+store_after"]
+MODELS = ["two_phase_commit", "peterson", *LITMUS]
 
 
-def scenario(name: str, patch: str = "") -> Scenario:
+def scenario(name: str) -> Scenario:
     """A program under bench/ or a litmus test, without reductions."""
     if (BENCH / f"{name}.py").exists():
         return programs.read(BENCH / f"{name}.py", {}, frozenset())
-    patches = (bundled.patch_path(patch),) if patch else ()
     test = read(bundled.directory("litmus") / f"{name}.litmus").on("x86_64")
-    return checking.prepare(test, Options(reduce=False, patches=patches)).scenario
+    return checking.prepare(test, Options(reduce=False)).scenario
 
 
-def written(tmp_path: Path, of: Scenario, language: str) -> Path:
+def written(tmp_path: Path, of: Scenario, language: str, executed: frozenset[tuple[str, int]] | None = None) -> Path:
+    """The exported model."""
     write, suffix = LANGUAGES[language]
     path = tmp_path / f"model{suffix}"
-    path.write_text(write(plan_of(of), path.name, "check"), encoding="utf-8")
+    path.write_text(write(plan_of(of, executed), path.name, "check"), encoding="utf-8")
     return path
+
+
+def agrees_with_spin(of: Scenario, tmp_path: Path) -> Exploration:
+    """SPIN may find no state, transition, flag, outcome or situation that we do not find, nor miss one."""
+    ours = checking.explore_scenario(of, Options(memory_bytes=1 << 30))
+    theirs = peers.Spin(written(tmp_path, of, "promela"), optimise="-O0").run()
+    assert theirs.complete, theirs.problem
+    assert (theirs.states, theirs.transitions) == (ours.states, ours.transitions)
+    assert theirs.flags == set(ours.flags)
+    assert theirs.outcomes == set(ours.outcomes)
+    assert theirs.reached == ours.reached
+    return ours
+
+
+def agrees_with_rumur(of: Scenario, tmp_path: Path, whole: bool) -> None:
+    """Rumur may find no state, flag or outcome that we do not find, nor miss one, nor go where we never go."""
+    ours = checking.explore_scenario(of, Options(memory_bytes=1 << 30, coverage=not whole))
+    model = written(tmp_path, of, "murphi", None if whole else frozenset(ours.covered))
+    theirs = peers.Rumur(model, optimise="-O0").run()
+    assert theirs.complete, theirs.problem
+    assert theirs.states == ours.states
+    assert theirs.flags == set(ours.flags) - {"deadlock"}
+    assert theirs.outcomes == set(ours.outcomes)
 
 
 def run(*words: str | Path) -> Result:
     return CliRunner().invoke(cli, ["export", *(str(w) for w in words)])
 
 
-@pytest.mark.skipif(bool(peers.missing(*peers.Spin.needs)), reason=f"not installed: {peers.missing(*peers.Spin.needs)}")
-@pytest.mark.parametrize("name, patch", MODELS)
-def test_spin_explores_the_same_graph(name: str, patch: str, tmp_path: Path) -> None:
-    """SPIN may find no state, transition, flag, outcome or situation that we do not find, nor miss one."""
-    of = scenario(name, patch)
-    ours = checking.explore_scenario(of, Options(memory_bytes=1 << 30))
-    theirs = peers.Spin(written(tmp_path, of, "promela"), optimise="-O0").run()
-    assert theirs.complete, theirs.problem
-    assert theirs.states == ours.states
-    assert theirs.transitions == ours.transitions
-    assert theirs.flags == set(ours.flags)
-    assert theirs.outcomes == set(ours.outcomes)
-    assert theirs.reached == ours.reached
+needs_spin = pytest.mark.skipif(
+    bool(peers.missing(*peers.Spin.needs)), reason=f"not installed: {peers.missing(*peers.Spin.needs)}"
+)
+needs_rumur = pytest.mark.skipif(
+    bool(peers.missing(*peers.Rumur.needs)), reason=f"not installed: {peers.missing(*peers.Rumur.needs)}"
+)
+
+
+@needs_spin
+@pytest.mark.parametrize("name", MODELS)
+def test_spin_explores_the_same_graph(name: str, tmp_path: Path) -> None:
+    """Two checkers that have nothing in common but the IR may not disagree."""
+    agrees_with_spin(scenario(name), tmp_path)
+
+
+@needs_rumur
+@pytest.mark.parametrize("name", MODELS)
+def test_rumur_explores_the_same_graph(name: str, tmp_path: Path) -> None:
+    """Neither may a third one, which packs its states and counts by itself."""
+    agrees_with_rumur(scenario(name), tmp_path, whole=name not in LITMUS)
+
+
+# Everything that raises a flag, or blocks, or has parts, an index or a stack object.
+PROGRAM = """
+from typing import NamedTuple
+from ptelab.lang import {words}
+
+nr_Page = param("nr_Page", 2)
+
+
+class entry(NamedTuple):
+    present: bool = False
+    pfn: u3 = 0
+
+
+@struct
+class Page:
+    lock: spinlock_t
+    rw: rw_semaphore
+    refs: u3
+    entry: Array[entry] = array(2)
+    next: Page | None
+
+
+@percpu
+class Cpu:
+    hits: u2
+
+
+@onstack
+class batch:
+    pages: Array[Page] = array(2)
+    count: u2
+
+
+def collect(b: batch, page: Page) -> u2:
+    b.pages[b.count] = page
+    b.count += 1
+    return b.count
+
+
+def setup() -> None:
+    at(Page, 0).next = at(Page, 1)
+    at(Page, 1).refs = 3
+
+
+@thread(copies=2)
+def work() -> None:
+    b = new(batch)
+    page = at(Page, choose(2))
+    if spin_trylock(page.lock):
+        {body}
+        spin_unlock(page.lock)
+    else:
+        down_read(page.rw)
+        up_read(page.rw)
+
+
+@daemon(cpu=1)
+def hardware() -> None:
+    while True:
+        if choose(2):
+            xchg(at(Page, 0).entry[1], entry(present=True, pfn=5))
+        else:
+            wait_until(at(Page, 0).entry[1].present and this_cpu(Cpu).hits < 2)
+            this_cpu(Cpu).hits += 1
+
+
+@ghost
+def final() -> tuple[u3, u3]:
+    if at(Page, 0).entry[0].present and at(Page, 1).entry[0].present:
+        flag("both")
+    return at(Page, 0).refs, at(Page, 1).refs
+"""
+BODIES = {
+    "": "collect(b, page)",
+    "bad_kernel_state": "atomic_sub(2, page.refs)",
+    "null_dereference": "page.next.refs = 1",
+    "lock_assertion": "lockdep_assert_held_write(page.rw)",
+    "both": "page.entry[0] = entry(present=True)",
+    "deadlock": "down_write(at(Page, 0).rw)",
+    "bad_kernel_state ": "collect(b, page)\n        collect(b, page)\n        collect(b, page)",
+    " ": "reach('here')\n        old = cmpxchg(page.entry[1], entry(), entry(pfn=(page.refs ^ 5) % 4))\n"
+         "        atomic_or(1 << old.pfn // 3, page.refs)",
+}  # fmt: skip
+
+
+def small(tmp_path: Path, body: str) -> Scenario:
+    text = PROGRAM.replace("{body}", body)
+    words = ", ".join(sorted(w for w in WORDS if re.search(rf"\b{w}\b", text)))
+    path = tmp_path / "small.py"
+    path.write_text(text.replace("{words}", words), encoding="utf-8")
+    return programs.read(path, {}, frozenset())
+
+
+@needs_spin
+@pytest.mark.parametrize("flag", BODIES)
+def test_spin_sees_what_is_wrong(flag: str, tmp_path: Path) -> None:
+    """A check that the exported model lacks would make it agree with anything."""
+    ours = agrees_with_spin(small(tmp_path, BODIES[flag]), tmp_path)
+    assert not flag.strip() or flag.strip() in ours.flags
+
+
+@needs_rumur
+@pytest.mark.parametrize("flag", BODIES)
+def test_rumur_sees_what_is_wrong(flag: str, tmp_path: Path) -> None:
+    """So would one that Rumur's model lacks."""
+    agrees_with_rumur(small(tmp_path, BODIES[flag]), tmp_path, whole=True)
+
+
+@needs_spin
+def test_code_that_is_left_out_is_noticed(tmp_path: Path) -> None:
+    """What is left out since we never execute it must be missed if another checker does."""
+    of = scenario("two_phase_commit")
+    ours = checking.explore_scenario(of, Options(coverage=True, memory_bytes=1 << 30))
+    model = written(tmp_path, of, "promela", frozenset(sorted(ours.covered)[:8]))
+    assert "left_out" in peers.Spin(model, optimise="-O0").run().flags
 
 
 def test_export_says_how_the_model_is_run(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ LAYERS: dict[str, set[str]] = {
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
     "live": {"checking", "frontend", "ir", "litmus", "native", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
-    "export": {"ir", "layout", "link", "memory", "scenario"},
+    "export": {"flow", "ir", "layout", "link", "memory", "scenario"},
     "commands": {
         "bundled",
         "checking",

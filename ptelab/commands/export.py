@@ -11,17 +11,18 @@ import click
 
 from ptelab import bundled, checking, programs
 from ptelab.commands.explore import parameters
-from ptelab.commands.shared import OK, SKIPPED, BadInput, check_writable, read_test
+from ptelab.commands.shared import OK, SKIPPED, BadInput, check_writable, memory_default, read_test
+from ptelab.export.murphi import murphi
 from ptelab.export.plan import ExportError, Plan, Start
 from ptelab.export.promela import promela
 from ptelab.machine import Flagged, Machine
 from ptelab.scenario import Scenario
 
-LANGUAGES = {"promela": (promela, ".pml")}
+LANGUAGES = {"promela": (promela, ".pml"), "murphi": (murphi, ".m")}
 
 
-def plan_of(scenario: Scenario) -> Plan:
-    """What of a scenario, whose reductions are all off, is exported."""
+def plan_of(scenario: Scenario, executed: frozenset[tuple[str, int]] | None = None) -> Plan:
+    """What of a scenario, whose reductions are all off, is exported; `executed`: leave out what is not."""
     assert not scenario.reductions
     machine = Machine(scenario)
     try:
@@ -30,7 +31,8 @@ def plan_of(scenario: Scenario) -> Plan:
         raise BadInput(
             f"{scenario.name}: the initial state raises {flagged.name}; there is nothing to export"
         ) from None
-    return Plan(scenario, machine.program, machine.layout, machine.memory, machine.final_name, Start(cells, threads))
+    start = Start(cells, threads)
+    return Plan(scenario, machine.program, machine.layout, machine.memory, machine.final_name, start, executed)
 
 
 @click.command()
@@ -40,9 +42,10 @@ def plan_of(scenario: Scenario) -> Plan:
 @click.option("--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a patch of the model.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model.")
 @click.option("--set", "values", multiple=True, metavar="NAME=N", help="Give a layout parameter a value.")
+@click.option("--prune", is_flag=True, help="Explore first, and leave out code that is never executed.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file.")
 def export(file: str, language: str, arch: str, patches: Sequence[str], model: Path | None, values: tuple[str, ...],
-           output: Path | None) -> int:  # fmt: skip
+           prune: bool, output: Path | None) -> int:  # fmt: skip
     """Write a litmus test, or a program in the dialect, as a model for SPIN or Rumur.
 
     The model has the same states and transitions as `ptelab check --no-reduce`; its head says how to run it.
@@ -73,8 +76,14 @@ def export(file: str, language: str, arch: str, patches: Sequence[str], model: P
         words = ["check", file, *(["--arch", arch] if arch != "x86_64" else [])]
         words += [w for p in patches for w in ("--patch", p)]
     name = output.name if output is not None else scenario.name.replace("+", "-") + suffix
+    executed = None
+    if prune:
+        found = checking.explore_scenario(scenario, checking.Options(coverage=True, memory_bytes=memory_default()))
+        if not found.complete:
+            raise BadInput(f"{scenario.name}: too large to be explored, so nothing can be left out; leave --prune out")
+        executed = frozenset(found.covered)
     try:
-        text = write(plan_of(scenario), name, shlex.join(words))
+        text = write(plan_of(scenario, executed), name, shlex.join(words))
     except ExportError as error:
         raise BadInput(str(error)) from error
     if output is None:

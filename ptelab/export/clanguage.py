@@ -90,8 +90,7 @@ class Packed:
         self.objects: dict[tuple[str, int], dict[tuple[str, int], Lane]] = {}
         ends: dict[str, int] = {}
         for part in plan.parts.values():
-            callees = {s.function for b in part.function.blocks for s in b.stmts if isinstance(s, ir.Call)}
-            bits = _Bits("P", size, max([self.place.width, *(ends[c] for c in callees)]))
+            bits = _Bits("P", size, max([self.place.width, *(ends[c] for c in plan.callees(part.name))]))
             if part.callers:
                 self.calls[part.name] = bits.lane(len(part.callers).bit_length())
             for name in part.code.slots:
@@ -283,8 +282,7 @@ class CCoder(Coder):
         self.out(f"if (st != {OK}) return st;")
 
     def call_stopping(self, callee: Part, number: int, args: list[str]) -> None:
-        kept = [self.keep(a) for a in args]
-        for param, value in zip(callee.function.params, kept, strict=True):
+        for param, value in zip(callee.function.params, args, strict=True):
             self.out(self.packed.variables[callee.name, param].write("0", value))
         self.out(self.packed.calls[callee.name].write("0", str(number)))
         self.out(f"NF = f{callee.number}; NS = 0; return {GO}; /* {callee.name} */")

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.export.plan import Part, Plan, Segment, bound
+from ptelab.export.plan import LEFT_OUT, Part, Plan, Segment, bound
 
 GO, OK, BLOCKED, NO_ALTERNATIVE, FIRST_FLAG = range(5)
 """What a function returns: go on in another function, done, or why this is no transition."""
@@ -191,7 +191,7 @@ class Coder(ABC):
         field = self.plan.module.field(place)
         count, widths = self.layout.count(field), self.layout.widths(field)
         handle, handle_max = self.keep(self.value(place.handle)), self.limit(place.handle)
-        if not (handle.isdigit() and int(handle)):
+        if not (handle.isdigit() and int(handle)) and not _starts_at_one(place.handle):
             self.raise_if(self.compare(handle, "<=", "0"), "null_dereference")
         index, index_max = "0", 0
         if place.index is not None:
@@ -355,6 +355,9 @@ class Coder(ABC):
     def segment(self, segment: Segment) -> None:
         """A segment's statements and how it ends."""
         stop = segment.stop
+        if segment.left_out:
+            self.leave(str(FIRST_FLAG + self.plan.flags.index(LEFT_OUT)))
+            return
         if segment.resumed is not None:
             self.take_results(segment.resumed, self.plan.parts[segment.resumed.function])
         if stop is not None:
@@ -396,3 +399,11 @@ class Coder(ABC):
         for made in self.part.objects:
             self.clear_object(made.struct, made.number)
         self.leave(str(OK))
+
+
+def _starts_at_one(expr: ir.Expr) -> bool:
+    """Whether a handle is visibly not None, as that of `this_cpu(…)` and of `at(…, i)` are."""
+    match expr:
+        case ir.Bin("+", ir.Self() | ir.Var() | ir.Param(), ir.Const(1)):
+            return True
+    return False

@@ -9,6 +9,7 @@ has one form only, and no more and no fewer states are told apart than by the re
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ptelab import ir
@@ -18,6 +19,10 @@ from ptelab.memory import Memory
 from ptelab.scenario import Scenario
 
 ThreadStart = tuple[int, tuple[tuple[int, ...], ...]]
+
+
+LEFT_OUT = "left_out"
+"""The flag of code that is not in the exported model: the other checker went where ours never does."""
 
 
 class ExportError(ValueError):
@@ -45,6 +50,7 @@ class Segment:
     term: ir.Term | None = None
     resumed: ir.Call | None = None  # the call behind which this begins
     call: CallSite | None = None  # of a function that may stop, in the last statement
+    left_out: bool = False
     following: int = 0  # the segment behind the call, or that control falls into
 
 
@@ -84,7 +90,11 @@ class Place:
 class Plan:
     """The parts of a scenario's program, callees before their callers, and where its threads can stand."""
 
-    def __init__(self, scenario: Scenario, program: Program, layout: Layout, memory: Memory, final: str, start: Start):
+    def __init__(
+        self, scenario: Scenario, program: Program, layout: Layout, memory: Memory, final: str, start: Start,
+        executed: frozenset[tuple[str, int]] | None = None,
+    ) -> None:  # fmt: skip
+        """`executed` are the lines that are known to be executed: blocks that have none of them are left out."""
         self.scenario = scenario
         self.program = program
         self.layout = layout
@@ -92,24 +102,24 @@ class Plan:
         self.memory = memory
         self.start = start
         self.parts: dict[str, Part] = {}
-        wanted = _reachable(program, [*(t.root for t in scenario.threads), final])
+        self.kept = {name: _kept(program.codes[name].function, executed) for name in program.order}
+        self._keep_start()
+        wanted = self._reachable([*(t.root for t in scenario.threads), final])
         for name in (n for n in program.order if n in wanted):
-            segments, block_at = _segments(program.codes[name], program)
+            segments, block_at = _segments(program.codes[name], self.kept[name])
             self.parts[name] = Part(len(self.parts), program.codes[name], segments, block_at)
         self.final = self.parts[final]
         self.stopping = [p for p in self.parts.values() if p.code.may_stop]
         for part in self.stopping:
-            for site in part.code.calls:
+            for site in (s.call for s in part.segments if s.call is not None):
                 self.parts[site.callee].callers.append((part, site))
-        self.places: list[Place] = []
-        self._place_at: dict[tuple[str, int], Place] = {}
-        for part in self.stopping:
-            for segment in part.segments:
-                if segment.stop is not None:
-                    place = Place(len(self.places) + 1, part, segment.number, segment.stop.choose)
-                    self.places.append(place)
-                    self._place_at[part.name, segment.number] = place
-        self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock"]
+        stands = [(p, s.number, s.stop.choose) for p in self.stopping for s in p.segments if s.stop is not None]
+        stands.sort(key=lambda stand: not stand[2])
+        self.places = [Place(n, *stand) for n, stand in enumerate(stands, 1)]
+        self.chooses = sum(place.choose for place in self.places)
+        """Places up to this number are before a choose."""
+        self._place_at = {(place.part.name, place.segment): place for place in self.places}
+        self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock", LEFT_OUT]
         self.situations: list[str] = []
         self._names()
         self.written = self._written()
@@ -124,14 +134,13 @@ class Plan:
     def alternatives(self, thread: int) -> int:
         """The largest number of alternatives that a thread ever has."""
         most = 1
-        for name in _reachable(self.program, [self.scenario.threads[thread].root]):
+        for name in self._reachable([self.scenario.threads[thread].root]):
             function = self.parts[name].function
-            for block in function.blocks:
-                for stmt in block.stmts:
-                    if isinstance(stmt, ir.Choose):
-                        fits = 1 << self.layout.width(function.vars[stmt.dst])
-                        largest = bound(stmt.count, function, self.layout)
-                        most = max(most, fits if largest is None else min(fits, largest))
+            for stmt in self.statements(name):
+                if isinstance(stmt, ir.Choose):
+                    fits = 1 << self.layout.width(function.vars[stmt.dst])
+                    largest = bound(stmt.count, function, self.layout)
+                    most = max(most, fits if largest is None else min(fits, largest))
         return most
 
     def start_place(self, thread: int) -> int:
@@ -187,38 +196,66 @@ class Plan:
         """Where a thread stands when the run may be over."""
         return self.start_place(thread) if self.scenario.threads[thread].daemon else 0
 
+    def _keep_start(self) -> None:
+        """Keep the blocks in which threads stand at first: the way there was nobody's transition."""
+        for vpc, _ in self.start.threads:
+            position = self.program.position[vpc]
+            if position is None:
+                continue
+            context, stop = position
+            self.kept[context.code.function.name].add(stop.block)
+            while context.parent is not None:
+                assert context.call is not None
+                self.kept[context.parent.code.function.name].add(context.call.block)
+                context = context.parent
+
+    def statements(self, name: str) -> Iterator[ir.Stmt]:
+        """The statements of a function, but for those that are left out."""
+        for number, block in enumerate(self.program.codes[name].function.blocks):
+            if number in self.kept[name]:
+                yield from block.stmts
+
+    def callees(self, name: str) -> set[str]:
+        """The functions that a function calls."""
+        return {s.function for s in self.statements(name) if isinstance(s, ir.Call)}
+
+    def _reachable(self, roots: list[str]) -> set[str]:
+        seen: set[str] = set()
+        todo = list(roots)
+        while todo:
+            name = todo.pop()
+            if name not in seen:
+                seen.add(name)
+                todo += self.callees(name)
+        return seen
+
     def _names(self) -> None:
-        for part in self.parts.values():
-            for block in part.function.blocks:
-                for stmt in block.stmts:
-                    if isinstance(stmt, ir.Flag) and stmt.name not in self.flags:
-                        self.flags.append(stmt.name)
-                    if isinstance(stmt, ir.Reach) and stmt.name not in self.situations:
-                        self.situations.append(stmt.name)
+        for name in self.parts:
+            for stmt in self.statements(name):
+                if isinstance(stmt, ir.Flag) and stmt.name not in self.flags:
+                    self.flags.append(stmt.name)
+                if isinstance(stmt, ir.Reach) and stmt.name not in self.situations:
+                    self.situations.append(stmt.name)
 
     def _written(self) -> set[tuple[str, str]]:
         return {
             (stmt.place.struct, stmt.place.field)
-            for part in self.parts.values()
-            for block in part.function.blocks
-            for stmt in block.stmts
+            for name in self.parts
+            for stmt in self.statements(name)
             if isinstance(stmt, ir.Store | ir.Atomic | ir.Lock)
         }
 
 
-def _reachable(program: Program, roots: list[str]) -> set[str]:
-    seen: set[str] = set()
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            for block in program.codes[name].function.blocks:
-                todo += [s.function for s in block.stmts if isinstance(s, ir.Call)]
-    return seen
+def _kept(function: ir.Function, executed: frozenset[tuple[str, int]] | None) -> set[int]:
+    """The blocks of which some statement is executed, and those without statements."""
+    return {
+        number
+        for number, block in enumerate(function.blocks)
+        if executed is None or not block.stmts or any((s.at.file, s.at.line) in executed for s in block.stmts)
+    }
 
 
-def _segments(code: Code, program: Program) -> tuple[list[Segment], dict[int, int]]:
+def _segments(code: Code, kept: set[int]) -> tuple[list[Segment], dict[int, int]]:
     """Cut a function where control can come in."""
     segments: list[Segment] = []
     block_at: dict[int, int] = {}
@@ -230,6 +267,9 @@ def _segments(code: Code, program: Program) -> tuple[list[Segment], dict[int, in
     for b, block in enumerate(code.function.blocks):
         now = begin()
         block_at[b] = now.number
+        if b not in kept:
+            now.left_out = True
+            continue
         for i, stmt in enumerate(block.stmts):
             stop = code.stop_at.get((b, i))
             if stop is not None:
