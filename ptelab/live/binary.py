@@ -74,9 +74,8 @@ def start(image: bytes, shared_fd: int, cpus: set[int] | None = None) -> int:
         os._exit(97)
 
 
-def finish(child: int, seconds: float, meanwhile: Callable[[], None] = lambda: None) -> None:
-    """Wait until the agent has ended.  Raises Hung and Crashed; nothing of it is left either way."""
-    deadline = time.monotonic() + seconds
+def finish(child: int, meanwhile: Callable[[], None]) -> None:
+    """Wait until the agent has ended.  Raises Crashed and what `meanwhile` raises; nothing is left of it either way."""
     try:
         while True:
             pid, status = os.waitpid(child, os.WNOHANG)
@@ -85,8 +84,6 @@ def finish(child: int, seconds: float, meanwhile: Callable[[], None] = lambda: N
                 if status:
                     raise Crashed(f"the agent ended with status {os.waitstatus_to_exitcode(status)}")
                 return
-            if time.monotonic() > deadline:
-                raise Hung
             meanwhile()
             time.sleep(0.002)
     finally:

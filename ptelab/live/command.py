@@ -4,22 +4,27 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ptelab import checking
 from ptelab.checking import Options
 from ptelab.litmus import build
+from ptelab.litmus.resolve import Test
 from ptelab.live import verdict as verdicts
+from ptelab.live.allowed import Allowed, allowed
 from ptelab.live.column import Unable
 from ptelab.live.counting import Counting, Counts, ModelCounts, read
 from ptelab.live.measuring import Measured, measure
-from ptelab.live.observed import allowed
-from ptelab.live.probe import Abilities, probe
-from ptelab.live.running import perform
+from ptelab.live.observed import labels
+from ptelab.live.probe import Abilities, noise, probe
+from ptelab.live.running import run, staged
 from ptelab.live.tracing import NoTracing, tracepoints
+from ptelab.live.verdict import Verdict
 from ptelab.native.sequential import Stopped
 
 OK, FAILED, LIMIT, SKIPPED = 0, 1, 3, 4
@@ -70,21 +75,18 @@ def live(paths: Sequence[Path], options: Options, seconds: float, directory: Pat
 def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
     statuses: list[str] = []
     runs = 0
-    profile = session.options.arch
+    todo: list[tuple[Test, list[str]]] = []
     for path in paths:
-        test = build.read(path).on(profile)
-        reason = checking.skipped(test, profile)
+        test = build.read(path).on(session.options.arch)
         try:
-            if reason:
-                raise Unable(reason)
-            labels, result = perform(test, session.abilities, session.seconds, session.directory)
+            todo.append((test, _labels(session, test)))
         except Unable as error:
             session.explain(f"Test {test.name} skipped: {error}")
             statuses.append("skipped")
-            continue
-        judged = verdicts.judge(test, result, allowed(test, labels, session.options))
+    for (test, _), outcomes in zip(todo, _explored(session, todo), strict=True):
+        judged = _perform(session, test, outcomes)
         statuses.append(judged.status)
-        runs += result.runs
+        runs += judged.result.runs
         if session.as_json:
             session.echo(json.dumps(verdicts.json_object(judged, session.kernel), ensure_ascii=False))
         else:
@@ -92,6 +94,33 @@ def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
     if statuses:
         session.explain(verdicts.summary("tests", statuses, f"; {runs:,} runs"))
     return statuses
+
+
+def _labels(session: Session, test: Test) -> list[str]:
+    if reason := checking.skipped(test, session.options.arch):
+        raise Unable(reason)
+    with staged(test, session.abilities, session.directory) as stage:
+        return labels(stage)
+
+
+# What the model allows for all tests, before any is performed: exploring would disturb what runs at the same time.
+def _explored(session: Session, todo: Sequence[tuple[Test, list[str]]]) -> list[Allowed]:
+    workers = min(len(todo) // 4, len(session.abilities.cpus))
+    if workers < 2:
+        return [allowed(test, wanted, session.options) for test, wanted in todo]
+    session.explain(f"Exploring {len(todo)} tests in the model")
+    options = replace(session.options, threads=1, memory_bytes=session.options.memory_bytes // workers)
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        futures = [pool.submit(allowed, test, wanted, options) for test, wanted in todo]
+        return [f.result() for f in futures]
+
+
+def _perform(session: Session, test: Test, outcomes: Allowed) -> Verdict:
+    with staged(test, session.abilities, session.directory) as stage:
+        judged = verdicts.judge(test, run(stage, session.abilities, session.seconds), outcomes)
+        if judged.count("!") and (others := noise()):
+            verdicts.excuse(judged, run(stage, session.abilities, session.seconds), others)
+    return judged
 
 
 # ----------------------------------------------------------------------------------------------- counts

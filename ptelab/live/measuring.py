@@ -8,8 +8,9 @@ import mmap
 import os
 import struct
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,7 +30,7 @@ _EVENTS_ENABLE, _EVENTS_DISABLE = 32, 31  # prctl
 _SET_OUTPUT = 0x2405  # ioctl
 _MS_SYNC = 4
 _ON_TASK_SWITCH = 0  # a reason of tlb_flush
-_SECONDS = 30.0
+_SECONDS = 60.0
 
 
 REPETITIONS = 3
@@ -85,12 +86,23 @@ def _once(scenario: Counting, abilities: Abilities, known: Mapping[str, Tracepoi
             child = binary.start(binary.agent(machine.profile), fd, {abilities.cpus[0]})
         finally:
             os.close(fd)
-        binary.finish(child, _SECONDS)
+        binary.finish(child, _patience())
         (error,) = struct.unpack_from("<q", memory, errors - shared.start)
         if error < 0:
             raise NoTracing(f"perf_event_open: {os.strerror(-error)}")
         ring = os.pread(out, (1 + RING_PAGES) * PAGE, 0)
     return _counts(scenario, ring, known)
+
+
+# What ends the wait for an agent that does not end.
+def _patience() -> Callable[[], None]:
+    deadline = time.monotonic() + _SECONDS
+
+    def check() -> None:
+        if time.monotonic() > deadline:
+            raise binary.Hung
+
+    return check
 
 
 def _file(scenario: Counting, directory: Path | None, stack: contextlib.ExitStack) -> int:

@@ -31,6 +31,21 @@ def probe() -> Abilities:
     return Abilities(running(), cpus, frames, *files)
 
 
+def noise() -> list[str]:
+    """Kernel threads at work that take pages or access bits from processes when they like."""
+    names = []
+    for process in os.listdir("/proc"):
+        if process.isdigit():
+            with contextlib.suppress(OSError), open(f"/proc/{process}/comm", encoding="utf-8") as file:
+                name = file.read().strip()
+                if name.startswith("kdamond."):
+                    names.append(name)
+    with contextlib.suppress(OSError), open("/sys/kernel/mm/ksm/run", encoding="ascii") as file:
+        if file.read().strip() == "1":
+            names.append("ksmd")
+    return names
+
+
 def _open(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY)

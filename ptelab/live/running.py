@@ -18,7 +18,7 @@ from pathlib import Path
 from ptelab.litmus.resolve import Test
 from ptelab.live import binary
 from ptelab.live.column import Unable
-from ptelab.live.observed import ENTRIES, Seen, histogram, labels
+from ptelab.live.observed import ENTRIES, Seen, histogram
 from ptelab.live.probe import Abilities
 from ptelab.live.program import CONTROL
 from ptelab.live.scenario import OpenFile, Stage
@@ -26,9 +26,10 @@ from ptelab.live.scenario import OpenFile, Stage
 DELAYS = (0, 20, 200, 1000)
 """The longest random delays of columns, in turns of a loop of some 40 ns."""
 
-RUNS_MAX = 20_000
+RUNS_MAX = 5_000
 _RUNS_MIN = 10  # of a batch
-_GRACE_S = 10.0
+_BATCHES = 8
+_HUNG_S = 20.0  # a run takes well below a millisecond on a quiet machine
 _TMPFS_MAGIC = 0x01021994
 
 
@@ -42,15 +43,15 @@ class Result:
     hung: bool = False
 
 
-def perform(test: Test, abilities: Abilities, seconds: float, directory: Path | None) -> tuple[list[str], Result]:
-    """Run a test for some seconds: what its outcomes show, and which were seen.  Raises Unable."""
+@contextlib.contextmanager
+def staged(test: Test, abilities: Abilities, directory: Path | None) -> Iterator[Stage]:
+    """The stage for a test, whose files go away behind it.  Raises Unable."""
     if abilities.machine is None:
         raise Unable(f"the agent does not know {platform.machine()}")
     if any(not f.shmem for f in test.files.values()) and not on_disk(directory):
         raise Unable("its files need a disk, and the directory is in memory (--directory names another)")
     with files(test, directory) as opened:
-        stage = Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX)
-        return labels(stage), run(stage, abilities, seconds)
+        yield Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX)
 
 
 @contextlib.contextmanager
@@ -89,11 +90,11 @@ def run(stage: Stage, abilities: Abilities, seconds: float) -> Result:
     columns = sorted(stage.cpu_masks)
     batch = 0
     while not result.hung and (batch < len(DELAYS) or time.monotonic() - started < seconds):
-        cpus = abilities.cpus
-        masks = {c: 1 << cpus[(c + batch // len(DELAYS) + i * (batch % 2)) % len(cpus)] for i, c in enumerate(columns)}
-        if len(columns) == 2 and len(cpus) > 1:  # two columns always have a CPU each
-            masks = {c: 1 << cpus[(i + batch) % len(cpus)] for i, c in enumerate(columns)}
-        _batch(stage, masks, DELAYS[batch % len(DELAYS)], seconds / len(DELAYS), result)
+        # Where there are more columns than CPUs, others share one each time.
+        order = [columns[(i + batch) % len(columns)] for i in range(len(columns))]
+        masks = {c: 1 << abilities.cpus[i % len(abilities.cpus)] for i, c in enumerate(order)}
+        delay = DELAYS[(batch + batch // len(DELAYS)) % len(DELAYS)]
+        _batch(stage, masks, delay, seconds / _BATCHES, result)
         batch += 1
     result.seconds = time.monotonic() - started
     return result
@@ -113,7 +114,7 @@ def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, resu
             os.close(fd)
         stop = _Stop(memory, stage, time.monotonic() + seconds)
         try:
-            binary.finish(child, seconds + _GRACE_S, stop)
+            binary.finish(child, stop)
         except binary.Hung:
             result.hung = True
         (done,) = struct.unpack_from("<Q", memory, stage.run - CONTROL)
@@ -124,13 +125,18 @@ def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, resu
 
 
 class _Stop:
-    """Tells the agent when its time is up and it has done some runs; on a busy machine that takes longer."""
+    """Tells the agent when its time is up and it has done some runs.  Raises Hung when it does none for long."""
 
     def __init__(self, memory: mmap.mmap, stage: Stage, deadline: float) -> None:
         self.memory, self.stage, self.deadline = memory, stage, deadline
+        self.progress = (-1, 0.0)
 
     def __call__(self) -> None:
         now = time.monotonic()
         (runs,) = struct.unpack_from("<Q", self.memory, self.stage.run - CONTROL)
-        if now > self.deadline and (runs > _RUNS_MIN or now > self.deadline + _GRACE_S / 2):
+        if runs != self.progress[0]:
+            self.progress = runs, now
+        elif now - self.progress[1] > _HUNG_S:
+            raise binary.Hung
+        if now > self.deadline and runs > _RUNS_MIN:
             self.memory[self.stage.stop - CONTROL] = 1

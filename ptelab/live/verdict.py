@@ -9,7 +9,8 @@ from typing import Any, Literal, TypeAlias
 
 from ptelab.litmus.judge import named_flags
 from ptelab.litmus.resolve import Test
-from ptelab.live.observed import Allowed, Seen
+from ptelab.live.allowed import Allowed
+from ptelab.live.observed import Seen
 from ptelab.live.running import Result
 
 Mark: TypeAlias = Literal["*", ":", "?", "!"]
@@ -29,12 +30,15 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     never_seen: list[Seen] = field(default_factory=list)
+    disturbed: bool = False
 
     @property
     def status(self) -> str:
-        """ok, failed or incomplete."""
+        """ok, failed, disturbed or incomplete."""
         if self.problems:
             return "failed"
+        if self.disturbed:
+            return "disturbed"
         return "ok" if self.allowed.complete else "incomplete"
 
     def count(self, mark: Mark) -> int:
@@ -65,6 +69,15 @@ def judge(test: Test, result: Result, allowed: Allowed) -> Verdict:
     if result.hung:
         verdict.problems.append(f"run {result.runs + 1} did not come to an end")
     return verdict
+
+
+def excuse(verdict: Verdict, again: Result, noise: Sequence[str]) -> None:
+    """Take back that forbidden outcomes fail the test, when none comes a second time and something else may be why."""
+    forbidden = [seen for seen, mark in verdict.marks.items() if mark == "!"]
+    if noise and forbidden and not any(seen in again.histogram for seen in forbidden):
+        verdict.notes += [f"disturbed, not seen again, while {', '.join(noise)} runs: {p}" for p in verdict.problems]
+        verdict.problems.clear()
+        verdict.disturbed = True
 
 
 def show(seen: Seen) -> str:
