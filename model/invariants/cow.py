@@ -124,7 +124,10 @@ def always_pins_coherent(frame: Frame, result: Value) -> None:
 
 @on_return(fork)
 def child_sees(mm: mm_struct, result: Errno) -> None:
-    """A child sees what its entries map when fork is done, and zeroes where anonymous memory was never touched."""
+    """A child sees what its entries map when fork is done, and zeroes where anonymous memory was never touched.
+
+    An entry that is empty may be so because reclaim has it in its hands; then it sees what the parent sees.
+    """
     if result == 0:
         for addr in range(NR_PAGES):
             vma = mm.mm_mt[addr]
@@ -134,6 +137,10 @@ def child_sees(mm: mm_struct, result: Errno) -> None:
                 view.known = not pte_none(pte) or vma.vm_file is None
                 view.forgettable = pte_present(pte) and at(Folio, pte_pfn(pte)).PG_lazyfree
                 view.value = content_of(mm, addr)
+                parent = mm_of_cpu(cpu_id())
+                if pte_none(pte) and parent is not None and view_of(parent, addr).known:
+                    view.forgettable = view_of(parent, addr).forgettable
+                    view.value = view_of(parent, addr).value
 
 
 @on_return(setup_vma)
