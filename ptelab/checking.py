@@ -50,6 +50,8 @@ class Options:
     progress: Callable[[Progress], None] | None = field(default=None, compare=False)
     stop_at_flag: bool = False  # at one that the test's condition does not name; the native engine does
     coverage: bool = False  # note which lines of the model are executed; the native engine does
+    checkpoints: Path | None = None  # the directory for what stopped runs go on from; the native engine does
+    resume: bool = False
 
 
 def check_arch(arch: str) -> None:
@@ -89,15 +91,20 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
             states_max=max(1, options.memory_bytes // BYTES_PER_STATE),
             progress=report and (lambda found, queue: report(Progress(found.states, queue, found.depth, 0))),
         )
+    from ptelab.native.checkpoint import CheckpointError
     from ptelab.native.engine import Engine  # LLVM takes a while to load, and only this engine needs it
 
     engine = Engine(machine, options.threads, options.memory_bytes)
     engine.coverage = options.coverage
     engine.may_raise = may_raise
-    return engine.run(
-        options.time_s,
-        report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),
-    )
+    engine.checkpoints, engine.resume = options.checkpoints, options.resume
+    try:
+        return engine.run(
+            options.time_s,
+            report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),
+        )
+    except CheckpointError as error:
+        raise SourceError(str(error)) from error
 
 
 BYTES_PER_STATE = 2000

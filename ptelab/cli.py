@@ -28,7 +28,9 @@ from ptelab.commands.shared import (
     BadInput,
     ProgressLine,
     Size,
+    check_checkpoints,
     check_writable,
+    checkpoint_options,
     is_terminal,
     memory_default,
     read_test,
@@ -153,13 +155,14 @@ def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
 @click.option(
     "--coverage-json", type=click.Path(path_type=Path), metavar="FILE", help="Write what --coverage says as JSON."
 )
+@checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 @click.option(
     "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
 )
 def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
-          coverage: bool, coverage_json: Path | None, as_json: bool, trace: Path | None,
-          **model: Any) -> int:  # fmt: skip
+          coverage: bool, coverage_json: Path | None, checkpoints: Path | None, resume: bool, as_json: bool,
+          trace: Path | None, **model: Any) -> int:  # fmt: skip
     """Check litmus tests; without FILE all bundled ones.
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
@@ -170,8 +173,9 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s,
-        progress=progress, coverage=coverage or coverage_json is not None,
+        progress=progress, coverage=coverage or coverage_json is not None, checkpoints=checkpoints, resume=resume,
     )  # fmt: skip
+    check_checkpoints(checkpoints, resume, engine, options.coverage)
     executed = Coverage(options.model)
     if options.coverage and engine != "native":
         raise BadInput("--coverage is noted by the native engine; leave --engine out")

@@ -30,6 +30,8 @@ class Exploration:
     seconds: float = 0.0
     memory_bytes: int = 0
     threads: int = 1
+    resumed_states: int = 0  # of the states, those that a checkpoint knew
+    checkpoint: str = ""  # of a stopped run: what can be said of the file from which to go on
 
 
 def format_choices(choices: Sequence[Choice]) -> str:

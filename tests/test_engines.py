@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -203,6 +206,25 @@ def test_engines_agree(tables: None, scenario: Scenario, names: set[str], thread
     if reference.complete:
         native = Engine(with_reductions(scenario, frozenset(names)), threads, 1 << 28, groups).run()
         assert lengths(native) == lengths(reference)
+
+
+@settings(random_programs, max_examples=25)
+@given(scenarios(), st.lists(st.integers(1, 12), min_size=2, max_size=3), st.integers(0, 2))
+def test_a_stopped_run_goes_on(tables: None, scenario: Scenario, stops: list[int], groups: int) -> None:
+    """A run that is stopped again and again must end like one that never was."""
+    reference = Engine(with_reductions(scenario, frozenset()), 1, 1 << 28, groups).run(time_s=20)
+    with TemporaryDirectory() as place:
+        for number, stop in enumerate([*stops, 1 << 30]):
+            part = Engine(with_reductions(scenario, frozenset()), 1 + number % 2, 1 << 28, groups)
+            part.checkpoints, part.resume = Path(place), True
+            calls = itertools.count(1)
+
+            def interrupt(progress: engine.Progress, part: Engine = part, calls=calls, stop=stop) -> None:  # type: ignore[no-untyped-def]
+                part._interrupted = next(calls) >= stop
+
+            found = part.run(progress=interrupt)
+        assert lengths(found) == lengths(reference)
+        assert not list(Path(place).iterdir())
 
 
 @random_programs

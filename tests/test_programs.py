@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from ptelab import checking, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
+from ptelab.native import checkpoint
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -98,3 +101,52 @@ def test_a_limit_is_no_pass() -> None:
     """An exploration that did not come to its end must not look like one that did."""
     result = run(BENCH / "two_phase_commit.py", "--set", "nr_Manager=9", "--time", "0.01")
     assert result.exit_code == 3 and "incomplete" in result.output
+
+
+def test_a_stopped_run_is_resumed(tmp_path: Path) -> None:
+    """What a run stopped at a limit has found must not be searched again, and the end must be the same."""
+    program = (BENCH / "two_phase_commit.py", "--set", "nr_Manager=5", "--no-reduce", "--json")
+    whole = json.loads(run(*program).stdout)
+    first = run(*program, "--checkpoint", tmp_path, "--time", "0.000001")
+    assert first.exit_code == 3 and len(list(tmp_path.iterdir())) == 1
+    found = json.loads(first.stdout)
+    assert found["stopped"] == "time" and found["checkpoint"].startswith("checkpoint in ")
+    second = run(*program, "--checkpoint", tmp_path, "--resume")
+    assert second.exit_code == 0 and not list(tmp_path.iterdir())
+    resumed = json.loads(second.stdout)
+    assert 0 < resumed["resumed_states"] == found["states"] < whole["states"]
+    for what in ("states", "transitions", "depth", "outcomes", "flags", "reached"):
+        assert resumed[what] == whole[what], what
+
+
+def test_a_killed_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written down before the process was lost must be enough to go on from."""
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, frozenset())
+    monkeypatch.setattr(checkpoint, "FIRST_AFTER_S", -1.0)
+
+    def lost(progress: checking.Progress) -> None:
+        if progress.depth == 9:
+            raise ZeroDivisionError
+
+    options = Options(checkpoints=tmp_path, progress=lost)
+    with pytest.raises(ZeroDivisionError):
+        checking.explore_scenario(scenario, options)
+    found = checking.explore_scenario(scenario, replace(options, progress=None, resume=True))
+    assert (found.states, found.complete) == (8_832, True) and 0 < found.resumed_states < 8_832
+
+
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:1] + b"x" + b[2:]])
+def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    """Half a search must never count as one."""
+    program = (BENCH / "two_phase_commit.py", "--no-reduce", "--checkpoint", tmp_path)
+    assert run(*program, "--time", "0.000001").exit_code == 3
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(damage(file.read_bytes()))
+    result = run(*program, "--resume")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1 and file.name in result.stderr
+
+
+def test_resume_needs_a_place() -> None:
+    """Without a directory there is nothing to go on from."""
+    result = run(BENCH / "two_phase_commit.py", "--resume")
+    assert result.exit_code == 2 and "--checkpoint DIR" in result.stderr

@@ -20,6 +20,8 @@ from ptelab.commands.shared import (
     BadInput,
     ProgressLine,
     Size,
+    check_checkpoints,
+    checkpoint_options,
     is_terminal,
     memory_default,
 )
@@ -51,10 +53,12 @@ def parameters(words: tuple[str, ...]) -> dict[str, int]:
 @click.option(
     "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
 )
+@checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @click.option("--replay", "choices", metavar="CHOICES", help="Show this run instead, as it was printed.")
 def explore(file: Path, values: tuple[str, ...], no_reduce: bool, engine: checking.EngineName, threads: int,
-            memory: int | None, time_s: float | None, as_json: bool, choices: str | None) -> int:  # fmt: skip
+            memory: int | None, time_s: float | None, checkpoints: Path | None, resume: bool, as_json: bool,
+            choices: str | None) -> int:  # fmt: skip
     """Explore a program in the dialect that declares its threads itself.
 
     Every interleaving is explored.  Exit status: 0 no flag was raised, 1 one was, 2 bad input, 3 stopped at a limit.
@@ -62,10 +66,12 @@ def explore(file: Path, values: tuple[str, ...], no_reduce: bool, engine: checki
     scenario = programs.read(file, parameters(values), frozenset() if no_reduce else None)
     if choices is not None:
         return _replay(scenario, choices)
+    check_checkpoints(checkpoints, resume, engine)
     progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = Options(
-        engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s, progress=progress
-    )
+        engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s, progress=progress,
+        checkpoints=checkpoints, resume=resume,
+    )  # fmt: skip
     found = checking.explore_scenario(scenario, options)
     if progress is not None:
         progress.clear()
@@ -91,7 +97,8 @@ def lines(scenario: Scenario, found: Exploration) -> list[str]:
         f"Explored {found.states} states, {found.transitions} transitions, depth {found.depth}"
         f" in {found.seconds:.2f} s",
         "Bounds " + " ".join(f"{name}:{value}" for name, value in sorted(scenario.params.items())),
-        *([] if found.complete else [f"!!! incomplete: {found.stopped}"]),
+        *([f"Resumed with {found.resumed_states} states"] if found.resumed_states else []),
+        *([] if found.complete else [f"!!! incomplete: {found.stopped}{found.checkpoint and f'; {found.checkpoint}'}"]),
     ]
 
 
@@ -104,6 +111,8 @@ def json_object(scenario: Scenario, found: Exploration) -> dict[str, object]:
         "reached": sorted(found.reached),
         "complete": found.complete,
         "stopped": found.stopped,
+        "checkpoint": found.checkpoint,
+        "resumed_states": found.resumed_states,
         "states": found.states,
         "transitions": found.transitions,
         "depth": found.depth,

@@ -6,8 +6,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -54,6 +55,29 @@ def memory_default() -> int:
     with contextlib.suppress(OSError, ValueError):
         free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
     return free * 3 // 4
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def checkpoint_options(command: F) -> F:
+    """`--checkpoint DIR` and `--resume`."""
+    resume = click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR, if there is one.")
+    directory = click.option(
+        "--checkpoint", "checkpoints", type=click.Path(path_type=Path, file_okay=False), metavar="DIR",
+        help="Write down in DIR, now and then and at a limit, how far a run has come.",
+    )  # fmt: skip
+    return directory(resume(command))
+
+
+def check_checkpoints(checkpoints: Path | None, resume: bool, engine: str, coverage: bool = False) -> None:
+    """Refuse what cannot be done with checkpoints."""
+    if resume and checkpoints is None:
+        raise BadInput("--resume from where? write --checkpoint DIR --resume instead")
+    if checkpoints is not None and engine != "native":
+        raise BadInput("--checkpoint is written by the native engine; leave --engine out")
+    if checkpoints is not None and coverage:
+        raise BadInput("--checkpoint does not keep what --coverage notes; leave one of them out")
 
 
 class ProgressLine:

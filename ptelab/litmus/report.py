@@ -43,6 +43,10 @@ def herd_lines(verdict: Verdict, bounds: Mapping[str, int]) -> list[str]:
         f"Explored {found.states} states, {found.transitions} transitions, depth {found.depth}",
         "Bounds " + " ".join(f"{n}:{bounds[n]}" for n in dict.fromkeys([*_BOUNDS, *test.bounds]) if n in bounds),
     ]
+    if found.resumed_states:
+        lines.append(f"Resumed with {found.resumed_states} states")
+    if found.checkpoint:
+        lines.append(f"Stopped: {found.checkpoint}")
     return lines + [f"!!! {problem}" for problem in verdict.problems]
 
 
@@ -64,6 +68,7 @@ def json_object(verdict: Verdict, arch: str, patches: Sequence[str], bounds: Map
         "seconds": round(found.seconds, 3),
         "complete": found.complete,
         "stopped": found.stopped,
+        **({"checkpoint": found.checkpoint} if found.checkpoint else {}),
         "bounds": dict(sorted(bounds.items())),
         "reached": sorted(found.reached),
         "problems": verdict.problems,

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
+from types import FrameType
 
 from ptelab import ir
 from ptelab.ample import Mode
@@ -17,6 +22,7 @@ from ptelab.exploration import Choice, Exploration
 from ptelab.machine import Flagged, Machine, State
 from ptelab.native import compiler, lowlevel
 from ptelab.native import explorer as x
+from ptelab.native.checkpoint import Checkpoint, Progressed
 from ptelab.native.codegen import FIRST_FLAG, REACHED_WORDS, SCRATCH_VALUES, SCRATCH_WORDS, Codegen
 from ptelab.native.memory import Words
 from ptelab.native.packing import Packing
@@ -58,6 +64,8 @@ class Engine:
         self.outcome_words = len(machine.program.codes[machine.final_name].function.results)
         self.found = Exploration(threads=threads)
         self.coverage = False  # whether to note which lines were executed
+        self.checkpoints: Path | None = None  # the directory for how far it has come when it stops, to go on from
+        self.resume = False
         self.may_raise: set[str] | None = None  # stop at the first flag that is none of these
         self._groups = groups  # how coarsely threads are grouped into parts: see `_grouped`
 
@@ -69,22 +77,68 @@ class Engine:
         except Flagged as flagged:
             self.found.flags[flagged.name] = []
             return self.found
-        while True:
-            self._prepare()
-            try:
-                self._begin(start)
-                self._levels(started, time_s, progress)
-            except TooFine:
+        self._file = Checkpoint(self.checkpoints, self.machine.scenario) if self.checkpoints else None
+        if self.resume and self._file is not None:
+            self._groups = self._file.groups()
+        with self._interrupts():
+            while True:
+                self._prepare()
+                try:
+                    self._explore(start, started, time_s, progress)
+                except TooFine:
+                    self.store.close()
+                    self._groups += 1
+                    self.resume = self._working = False
+                    self.found = Exploration(threads=self.threads)
+                    continue
+                except KeyboardInterrupt:
+                    self.found.complete, self.found.stopped = False, "interrupt"
+                self._collect()
+                self.found.seconds = time.monotonic() - started
                 self.store.close()
-                self._groups += 1
-                self.found = Exploration(threads=self.threads)
-                continue
-            except KeyboardInterrupt:
-                self.found.complete, self.found.stopped = False, "interrupt"
-            self._collect()
-            self.found.seconds = time.monotonic() - started
-            self.store.close()
-            return self.found
+                return self.found
+
+    def _explore(
+        self, start: State, started: float, time_s: float | None, progress: Callable[[Progress], None] | None
+    ) -> None:
+        at = self._file.read(self.store) if self.resume and self._file is not None else None
+        if at is None:
+            at = Progressed(0, 1, 0)
+            self._begin(start)
+            self.control[x.CURSOR] = 0
+        else:
+            self.found.resumed_states = sum(w[x.INSERTED] for w in self.workers)
+        self._working = True
+        self._levels(at, started, time_s, progress)
+        if self._file is not None:
+            if self.found.complete:
+                self._file.remove()
+            else:
+                self.found.checkpoint = self._file.write(self.store, at, self._groups)
+
+    @contextlib.contextmanager
+    def _interrupts(self) -> Iterator[None]:
+        """Ctrl-C stops the workers at the next state; only when it is pressed again, Python where it stands."""
+        self._interrupted = self._working = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.getsignal(signal.SIGINT)
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            if self._interrupted or not self._working:
+                raise KeyboardInterrupt
+            self._interrupted = True
+            self.control[x.STOP] = 1
+
+        if before is not signal.default_int_handler:
+            yield
+            return
+        signal.signal(signal.SIGINT, stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _grouped(self) -> list[list[int]]:
         """Which threads share a part: none, those on one CPU, or all."""
@@ -267,27 +321,34 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------ levels
 
-    def _levels(self, started: float, time_s: float | None, progress: Callable[[Progress], None] | None) -> None:
-        low, high, depth = 0, 1, 0
-        while low < high:
-            self.control[x.CURSOR], self.control[x.LEVEL_END] = low, high
+    def _levels(
+        self, at: Progressed, started: float, time_s: float | None, progress: Callable[[Progress], None] | None
+    ) -> None:
+        self.found.depth = at.depth
+        while at.low < at.high:
+            self.control[x.LEVEL_END] = at.high
             over = False
             while not over:
-                over = self._finished(self._work_once(high - self.control[x.CURSOR]))
+                over = self._finished(self._work_once(at.high - self.control[x.CURSOR]))
                 self._improve()
                 if progress is not None:
-                    progress(self._progress(depth, started))
+                    progress(self._progress(at.depth, started))
                 if time_s is not None and time.monotonic() - started > time_s:
                     self.found.complete, self.found.stopped = False, "time"
+                if self._interrupted:
+                    self.found.complete, self.found.stopped = False, "interrupt"
                 if self.may_raise is not None and self._raised() - self.may_raise:
                     self.found.complete, self.found.stopped = False, "flag"
                 if not self.found.complete:
                     return
+                if self._file is not None and self._file.due():
+                    self._file.write(self.store, at, self._groups)
             self.store.close_gaps()
-            low, high = high, self.control[x.END]
-            self.store.leave_behind(low)
-            depth += low < high
-            self.found.depth = depth
+            at.low, at.high = at.high, self.control[x.END]
+            self.control[x.CURSOR] = at.low
+            self.store.leave_behind(at.low)
+            at.depth += at.low < at.high
+            self.found.depth = at.depth
 
     def _finished(self, results: list[int]) -> bool:
         """Whether the level is; makes room first if a worker asked for it, and notes it when there is none."""
@@ -300,7 +361,7 @@ class Engine:
         elif self.store.used() > self.memory_bytes:
             self.found.complete, self.found.stopped = False, "memory"
         else:
-            return all(r == x.LEVEL_DONE for r in results) or self._level_over()
+            return self._level_over()
         return False
 
     def _raised(self) -> set[str]:
@@ -308,23 +369,18 @@ class Engine:
         return {name for number, name in enumerate(self.codegen.flags) for raised in tables if raised[2 * number]}
 
     def _level_over(self) -> bool:
-        return self.control[x.CURSOR] >= self.control[x.LEVEL_END] and all(
-            w[x.AT] >= w[x.CHUNK_END] for w in self.workers
-        )
+        idle = not self.store.pending and all(w[x.AT] >= w[x.CHUNK_END] for w in self.workers)
+        return idle and self.control[x.CURSOR] >= self.control[x.LEVEL_END]
 
     def _work_once(self, queue: int) -> list[int]:
         control, workers = self.control.address, self.workers
         pool = self.store.pool
+        if self.store.pending:
+            self.store.hand_out()
         if pool is None or (queue < PARALLEL_LEVEL and all(w[x.AT] >= w[x.CHUNK_END] for w in workers[1:])):
             return [self._work(control, workers[0].address, BUDGET)]
         futures = [pool.submit(self._work, control, w.address, BUDGET) for w in workers]
-        try:
-            return [f.result() for f in futures]
-        except KeyboardInterrupt:
-            self.control[x.STOP] = 1
-            for future in futures:
-                future.result()
-            raise
+        return [f.result() for f in futures]
 
     def _progress(self, depth: int, started: float) -> Progress:
         states = sum(w[x.INSERTED] for w in self.workers)

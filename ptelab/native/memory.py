@@ -8,6 +8,7 @@ import ctypes
 import mmap
 import sys
 from collections.abc import Sequence
+from typing import IO
 
 HUGE = 2 << 20
 
@@ -64,6 +65,21 @@ class Map:
         if end > self.released and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, self.released, end - self.released)
             self.released = end
+
+    def write_to(self, file: IO[bytes], start: int, end: int) -> None:
+        """Write some bytes of it to a file."""
+        with memoryview(self._map) as view, view[start:end] as part:
+            file.write(part)
+
+    def read_from(self, file: IO[bytes], start: int, end: int) -> None:
+        """Read them back; EOFError when the file is too short."""
+        with memoryview(self._map) as view:
+            while start < end:
+                with view[start : min(end, start + (1 << 30))] as part:
+                    got = file.readinto(part)  # type: ignore[attr-defined]
+                if not got:
+                    raise EOFError("it is too short")
+                start += got
 
     def clear(self) -> None:
         """Make all of it zero again."""

@@ -6,10 +6,11 @@ What lies where is told in `explorer.py`, whose constants are used here by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from ptelab.native import explorer as x
 from ptelab.native.compiler import Library
@@ -24,6 +25,10 @@ INDEX_MIN = 1 << 10
 MEMO_BITS_MIN = 11
 PIPE_MIN = 1 << 12
 SLICE = 1 << 22  # slots that are moved before the memory that they had is given back
+
+
+_KEPT_OF_PART = (x.P_COUNT, x.P_LIMIT, x.P_SHIFT, x.P_MASK, x.P_HIGH)
+_SUMS = (x.TRANSITIONS, x.INSERTED, x.EXECUTED)
 
 
 class TooFine(Exception):
@@ -95,6 +100,7 @@ class Store:
         self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._intern = library.function("intern", 3)
         self._first = library.function("first", 4)
+        self._keep_outcome = library.function("keep_outcome", 4)
         self._migrate = library.function("migrate", 7)
         self._reindex = library.function("reindex", 1)
         self._move_memo = library.function("move_memo", 3)
@@ -104,6 +110,8 @@ class Store:
         self.meta, self.queue, self.highs = Map(room), Map(room), Map(room // 4)
         for at, memory in ((x.META, self.meta), (x.QUEUE, self.queue), (x.HIGHS, self.highs)):
             self.control[at] = memory.address
+        self.pending: list[tuple[int, int]] = []  # records of the level that were taken but not all expanded
+        self._gaps: list[tuple[int, int]] = []  # records reserved by workers that are no more
         self._parts = Words(x.P_SIZE * len(shape.parts))
         self._contents = [Map(room if words else 1) for _, words in shape.parts]
         self._indexes = [Map(8 * INDEX_MIN) for _ in shape.parts]
@@ -181,10 +189,7 @@ class Store:
         slots = max(self.slots, 8 << (self.control[x.HIGH_BITS] + 5))
         if not self._replace_table(slots, repack=True):
             return False
-        low = min([self.control[x.CURSOR], self.control[x.LEVEL_END]])
-        for worker in self.workers:
-            if worker.block[x.AT] < worker.block[x.CHUNK_END]:
-                low = min(low, worker.block[x.AT])
+        low = self.pending_from(min(self.control[x.CURSOR], self.control[x.LEVEL_END]))
         control, own = self.control.address, self.workers[0].block.address
         self._repack_queue(control, own, low, self.control[x.END])
         for worker in self.workers:
@@ -254,6 +259,8 @@ class Store:
 
     def _grow_index(self, part: int) -> None:
         size = 4 * (self._get(part, x.P_INDEX_MASK) + 1)
+        while self._get(part, x.P_COUNT) * 5 >= size * 2:
+            size *= 4
         self._indexes[part].close()
         self._indexes[part] = Map(8 * size)
         self._set(part, x.P_INDEX, self._indexes[part].address)
@@ -303,9 +310,9 @@ class Store:
 
     def close_gaps(self) -> None:
         """Move records of the level just found into the places that workers reserved but did not need."""
-        gaps: list[int] = []
+        gaps = [record for gap in self._reserved() for record in range(*gap)]
+        self._gaps.clear()
         for worker in self.workers:
-            gaps += range(worker.block[x.OUT], worker.block[x.OUT_END])
             worker.block[x.OUT] = worker.block[x.OUT_END] = 0
         end = self.control[x.END]
         empty = set(gaps)
@@ -321,6 +328,26 @@ class Store:
                 self.highs.put16(gap, self.highs.word16(end))
         self.control[x.END] = end
 
+    def _reserved(self) -> list[tuple[int, int]]:
+        blocks = [w.block for w in self.workers]
+        return self._gaps + [(b[x.OUT], b[x.OUT_END]) for b in blocks if b[x.OUT] < b[x.OUT_END]]
+
+    def _taken(self) -> list[tuple[int, int]]:
+        blocks = [w.block for w in self.workers]
+        return self.pending + [(b[x.AT], b[x.CHUNK_END]) for b in blocks if b[x.AT] < b[x.CHUNK_END]]
+
+    def hand_out(self) -> None:
+        """Give idle workers what others had taken before a checkpoint."""
+        for worker in self.workers:
+            if self.pending and worker.block[x.AT] >= worker.block[x.CHUNK_END]:
+                at, end = self.pending.pop()
+                worker.block[x.AT] = worker.block[x.CHUNK_START] = at
+                worker.block[x.CHUNK_END] = end
+
+    def pending_from(self, low: int) -> int:
+        """The first record that is not expanded, when from `low` on none is but in workers' hands."""
+        return min([low, *(at for at, _ in self._taken())])
+
     def leave_behind(self, low: int) -> None:
         """Nobody reads the codes of records before `low` any more."""
         self.queue.release(8 * low)
@@ -335,6 +362,68 @@ class Store:
         for n, index in enumerate(self._indexes):
             used += index.bytes + 8 * self._get(n, x.P_WORDS) * self._get(n, x.P_COUNT)
         return used + sum(worker.used() for worker in self.workers)
+
+    # ---------------------------------------------------------------------------------- checkpoints
+
+    def kept_contents(self) -> Iterator[tuple[Map, int, int]]:
+        """The memory of the parts' contents, and the bytes of it in use."""
+        for n, memory in enumerate(self._contents):
+            yield memory, 0, 8 * self._get(n, x.P_WORDS) * self._get(n, x.P_COUNT)
+
+    def summary(self) -> dict[str, Any]:
+        """What `restore` needs besides the memory itself."""
+        blocks = [w.block for w in self.workers]
+        width = self.shape.outcome_words + 1
+        tables = [w.outcomes.words(x.OUTCOMES_MAX * width) for w in self.workers]
+        return {
+            "slots": self.slots, "end": self.control[x.END], "high_bits": self.control[x.HIGH_BITS],
+            "cursor": self.control[x.CURSOR],
+            "parts": [[self._get(n, at) for at in _KEPT_OF_PART] for n in range(len(self.shape.parts))],
+            "sums": [sum(b[at] for b in blocks) for at in _SUMS],
+            "flags": [list(w.flags.array) for w in self.workers],
+            "reached": [list(w.scratch.array[: x.SCRATCH_RESULTS]) for w in self.workers],
+            "outcomes": [t[row : row + width] for t in tables for row in range(0, len(t), width) if t[row]],
+            "taken": self._taken(), "gaps": self._reserved(),
+            "pipe": [w.pipe.word(n) for w in self.workers
+                     for n in range(3 * w.block[x.PIPE_HEAD], 3 * w.block[x.PIPE_TAIL])],
+        }  # fmt: skip
+
+    def restore(self, kept: dict[str, Any]) -> None:
+        """Become as large as the search was that this summary is of; its memory is read next."""
+        self.table.close()
+        self._new_table(kept["slots"])
+        self.control[x.END], self.control[x.HIGH_BITS] = kept["end"], kept["high_bits"]
+        self.control[x.CURSOR] = kept["cursor"]
+        for n, values in enumerate(kept["parts"]):
+            for at, value in zip(_KEPT_OF_PART, values, strict=True):
+                self._set(n, at, value)
+
+    def restored(self, kept: dict[str, Any]) -> None:
+        """Make the rest from the memory that was read."""
+        for n in range(len(self.shape.parts)):
+            self._grow_index(n)
+        first = self.workers[0]
+        for at, value in zip(_SUMS, kept["sums"], strict=True):
+            first.block[at] = value
+        for flags in kept["flags"]:
+            for at in range(0, len(flags), 2):
+                if flags[at] and (not first.flags[at] or flags[at] < first.flags[at]):
+                    first.flags[at], first.flags[at + 1] = flags[at], flags[at + 1]
+        for reached in kept["reached"]:
+            for at, bits in enumerate(reached):
+                first.scratch[at] |= bits
+        results = Words(self.shape.outcome_words)
+        for record, *values in kept["outcomes"]:
+            results.fill(0, values)
+            self._keep_outcome(first.block.address, record - 1, results.address, len(values))
+        first.block[x.PIPE_WANTED] = max(len(kept["pipe"]) // 3, PIPE_MIN)
+        self._grow_worker(first)
+        for at, value in enumerate(kept["pipe"]):
+            first.pipe.put(at, value)
+        first.block[x.PIPE_TAIL] = len(kept["pipe"]) // 3
+        self.leave_behind(kept["first"])
+        self.pending = [(at, end) for at, end in kept["taken"]]
+        self._gaps = [(at, end) for at, end in kept["gaps"]]
 
     def close(self) -> None:
         if self.pool is not None:
