@@ -23,7 +23,8 @@ help:
 	@echo 'make update  rewrite golden files and litmus/*.expected; then read git diff'
 	@echo 'make docs    rewrite the tables that are made from the sources: docs/coverage.md, litmus/README.md'
 	@echo 'make patches fit patches whose context has changed to the model; then read git diff'
-	@echo 'make bench   states per second on fixed tests'
+	@echo 'make bench   states per second on fixed tests, and beside SPIN and Rumur where they are installed'
+	@echo 'make agree   what SPIN and Rumur find in exported models: docs/agreement.md'
 	@echo 'make setup   the virtual environment in $(VENV), which all of these make first'
 	@echo 'make clean   remove what was generated'
 
@@ -66,6 +67,10 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python tools/bench.py
+	@$(BIN)/python bench/versus.py
+
+agree: $(READY)
+	@$(BIN)/python bench/agree.py --work build/agree --write docs/agreement.md
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

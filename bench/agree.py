@@ -51,7 +51,7 @@ def compare(model: str, work: Path, time_s: float) -> dict[str, Any]:
     """What the three checkers say of a model."""
     of = scenario(model)
     ours = checking.explore_scenario(
-        of, Options(threads=1, coverage=True, memory_bytes=STATES_MAX * 1200, time_s=time_s)
+        of, Options(threads=1, coverage=True, memory_bytes=STATES_MAX * 350, time_s=time_s)
     )
     row: dict[str, Any] = {"model": model, "states": ours.states, "transitions": ours.transitions}
     if not ours.complete or ours.states > STATES_MAX:

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import subprocess
+import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +27,8 @@ class Result:
     problem: str = ""
     build_seconds: float = 0.0
     seconds: float = 0.0  # of the processor: other work on the machine does not count
-    memory_bytes: int = 0
+    elapsed: float = 0.0
+    memory_bytes: int = 0  # the most that the process had
 
 
 def missing(*programs: str) -> str:
@@ -74,8 +76,6 @@ class Spin:
         flagged = re.search(r"^ptelab: (\d+) moves raised a flag", text, re.MULTILINE)
         result.states = int(float(states[1]))
         result.transitions = int(float(moves[1])) - 1 + (int(flagged[1]) if flagged else 0)
-        if memory := re.search(r"^\s*(\S+)\s+total actual memory usage", text, re.MULTILINE):
-            result.memory_bytes = int(float(memory[1]) * (1 << 20))
         if "hash-compact" in text.lower() or "bit-state" in text.lower():
             result.complete, result.problem = False, "not exact"
         read_report(text, result)
@@ -83,18 +83,18 @@ class Spin:
 
 
 class Rumur:
-    """A model compiled by Rumur: exact, one thread."""
+    """A model compiled by Rumur: exact."""
 
     needs = ("rumur", "gcc")
 
-    def __init__(self, model: Path, *, optimise: str = "-O1") -> None:
+    def __init__(self, model: Path, *, optimise: str = "-O2", threads: int = 1) -> None:
         started = time.monotonic()
-        self.directory = model.parent / f"{model.stem}.rumur"
+        self.directory = model.parent / f"{model.stem}.rumur{threads}"
         self.directory.mkdir(exist_ok=True)
         # Rumur copies its syntax tree often; without glibc's fast bins that takes a third of the time.
         tuned = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.mxfast=0"}
-        generate = ["rumur", "--deadlock-detection", "off", "--threads", "1", "-o", "m.c", str(model.resolve())]
-        _run(generate, self.directory, tuned)
+        generate = ["rumur", "--deadlock-detection", "off", "--threads", str(threads), "-o", "m.c"]
+        _run([*generate, str(model.resolve())], self.directory, tuned)
         _run(["gcc", "-std=c11", optimise, "-w", "-mcx16", "-o", "m", "m.c", "-lpthread"], self.directory)
         self.build_seconds = time.monotonic() - started
 
@@ -110,8 +110,6 @@ class Rumur:
         result.flags = set(re.findall(r"ptelab: flag (\w+)", text))
         # Rules that were taken back count as fired if they get so far, so that flags are in it.
         result.transitions = int(found[2])
-        if size := re.search(r"size of each state is \d+ bits \(rounded up to (\d+) bytes\)", text):
-            result.memory_bytes = int(size[1]) * result.states
         for values in re.findall(r"ptelab: outcome\n((?:\s|r\[\d+\]:-?\d+)*)ptelab: end", text):
             result.outcomes.add(tuple(int(v) for v in re.findall(r"\]:(-?\d+)", values)))
         return result
@@ -132,15 +130,38 @@ def _run(command: list[str], directory: Path, environment: dict[str, str] | None
 
 
 def _timed(command: list[str], directory: Path, time_s: float) -> tuple[str, Result]:
-    """What a command prints, and a result with the processor's time that it took."""
+    """What a command prints, and a result with what it took of the processor and of memory."""
     result = Result()
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    text = ""
-    try:
-        done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=time_s)
-        text = done.stdout + done.stderr
-    except subprocess.TimeoutExpired:
-        result.complete, result.problem = False, "time"
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    result.seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    started = time.monotonic()
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
+        timer = threading.Timer(time_s, process.kill)
+        timer.start()
+        ended = threading.Event()
+        watch = threading.Thread(target=_watch_memory, args=(process.pid, result, ended))
+        watch.start()
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        finally:
+            timer.cancel()
+            ended.set()
+            watch.join()
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        text = output.read()
+    if process.returncode < 0:
+        result.complete, result.problem = False, "time" if time.monotonic() - started >= time_s else "killed"
+    result.seconds = usage.ru_utime + usage.ru_stime
+    result.elapsed = time.monotonic() - started
     return text, result
+
+
+# What the kernel says of a child that has ended includes the memory of this process, which it was forked from.
+def _watch_memory(pid: int, result: Result, ended: threading.Event) -> None:
+    while not ended.wait(0.02):
+        try:
+            status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        except OSError:
+            return
+        if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
+            result.memory_bytes = int(found[1]) << 10

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""ptelab, SPIN and Rumur side by side: python bench/versus.py --work DIR [--runs 3] [--cpu 1] [MODEL…]
+
+Each model (as bench/agree.py names them) is explored without reductions by ptelab with one thread, by SPIN (exact, all
+states stored, gcc -O3) without and with its partial order reduction, and by Rumur (gcc -O3, one thread); all of them
+bound to one CPU, one after the other, and that several times.  Rates are per second of the processor, so that other
+work on the machine counts little; still, trust ratios, not single figures.  What it takes to make machine code of a
+model is not in the rates but in a column of its own.  Memory is the most that the process had; for ptelab that of its
+states, table and queue.  With --threads, ptelab and Rumur run with as many threads as well; these rates are per second
+that went by.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ptelab import checking
+from ptelab.checking import Options
+from ptelab.commands.export import LANGUAGES, plan_of
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench import peers  # found from the root
+from bench.agree import scenario
+
+MODELS = ["two_phase_commit:nr_Manager=8", "two_phase_commit:nr_Manager=9", "peterson:nr_Process=4"]
+MEMORY_MB = 6144
+
+
+def one(model: str, threads: int) -> None:
+    """Explore with ptelab in this process, and print what it took as JSON."""
+    of = scenario(model)
+    options = Options(threads=threads, memory_bytes=MEMORY_MB << 20)
+    started = time.process_time(), time.monotonic()
+    checking.explore_scenario(of, Options(threads=threads, memory_bytes=MEMORY_MB << 20, time_s=1e-9))
+    built = time.process_time(), time.monotonic()
+    found = checking.explore_scenario(of, options)
+    ended = time.process_time(), time.monotonic()
+    build, elapsed_build = built[0] - started[0], built[1] - started[1]
+    print(json.dumps({
+        "states": found.states, "transitions": found.transitions, "complete": found.complete, "build_seconds": build,
+        "seconds": max(ended[0] - built[0] - build, 1e-3), "elapsed": max(ended[1] - built[1] - elapsed_build, 1e-3),
+        "memory_bytes": found.memory_bytes,
+    }))  # fmt: skip
+
+
+def ptelab(model: str, cpu: int | None, threads: int) -> peers.Result:
+    """Explore with ptelab in a process of its own."""
+    command = [sys.executable, __file__, "--one", str(threads), model]
+    done = subprocess.run(peers.pinned(cpu, command), capture_output=True, text=True, check=True)
+    return peers.Result(**json.loads(done.stdout))
+
+
+def tools(model: str, work: Path, cpu: int, threads: int) -> dict[str, Callable[[], peers.Result]]:
+    """How each tool explores the model once; building happens here."""
+    of = scenario(model)
+    ours = checking.explore_scenario(of, Options(threads=1, memory_bytes=MEMORY_MB << 20, coverage=True))
+    if not ours.complete:
+        raise RuntimeError(f"{model}: ptelab stopped: {ours.stopped}")
+    plan = plan_of(of, frozenset(ours.covered) if ":" not in model else None)
+    paths = {}
+    for language, (write, suffix) in LANGUAGES.items():
+        paths[language] = work / f"{of.name}{suffix}"
+        paths[language].write_text(write(plan, paths[language].name, "explore"), encoding="utf-8")
+    limits = {"hash_bits": ours.states.bit_length() + 1, "depth": max(ours.states, 1000), "cpu": cpu, "time_s": 7200.0}
+    made: dict[str, Callable[[], peers.Result]] = {"ptelab": lambda: ptelab(model, cpu, 1)}
+    if not peers.missing(*peers.Spin.needs):
+        for name, reduce in (("SPIN", False), ("SPIN, POR", True)):
+            built = peers.Spin(paths["promela"], reduce=reduce, deadlocks=False, optimise="-O3", memory_mb=MEMORY_MB)
+            made[name] = lambda built=built: built.run(**limits)  # type: ignore[misc]
+    if not peers.missing(*peers.Rumur.needs):
+        rumur = peers.Rumur(paths["murphi"], optimise="-O3")
+        made["Rumur"] = lambda: rumur.run(cpu=cpu, time_s=7200)
+        if threads > 1:
+            several = peers.Rumur(paths["murphi"], optimise="-O3", threads=threads)
+            made[f"Rumur, {threads} threads"] = lambda: several.run(time_s=7200)
+    if threads > 1:
+        made[f"ptelab, {threads} threads"] = lambda: ptelab(model, None, threads)
+    return made
+
+
+def spread(values: list[float], digits: int = 0) -> str:
+    """The least, the middle and the largest."""
+    return " / ".join(f"{v:,.{digits}f}" for v in (min(values), statistics.median(values), max(values)))
+
+
+def measure(model: str, work: Path, cpu: int, threads: int, runs: int) -> None:
+    """All tools on a model, and a table of what they did."""
+    made = tools(model, work, cpu, threads)
+    results: dict[str, list[peers.Result]] = {name: [] for name in made}
+    for _ in range(runs):
+        for name, run in made.items():
+            results[name].append(run())
+    print(f"{model}: least / median / largest of {runs} runs")
+    print(f"{'':18} {'states':>11} {'distinct states/s':>30} {'transitions/s':>34} {'B/state':>8} {'build s':>8}"
+          "  ptelab's rate to this one's")  # fmt: skip
+    for name, several in results.items():
+        first = several[0]
+        if problem := next((r.problem or "incomplete" for r in several if not r.complete), ""):
+            print(f"{name:18} {problem}")
+            continue
+        of = "ptelab" if "threads" not in name else f"ptelab,{name.partition(',')[2]}"
+        rates, moves, ratios = [], [], []
+        for ours, theirs in zip(results[of], several, strict=True):
+            seconds = [r.elapsed if "threads" in name else r.seconds for r in (ours, theirs)]
+            rates.append(theirs.states / seconds[1])
+            moves.append(theirs.transitions / seconds[1])
+            ratios.append(ours.states / seconds[0] / rates[-1])
+        memory = statistics.median(r.memory_bytes for r in several) / first.states
+        print(f"{name:18} {first.states:>11,} {spread(rates):>30} {spread(moves):>34} {memory:>8.1f}"
+              f" {first.build_seconds:>8.1f}  {spread(ratios, 1)}")  # fmt: skip
+    print(flush=True)
+
+
+def main() -> None:
+    """Measure the models."""
+    parser = argparse.ArgumentParser(description="ptelab, SPIN and Rumur side by side")
+    parser.add_argument("models", nargs="*", metavar="MODEL")
+    parser.add_argument("--work", type=Path, default=Path("build/versus"), help="directory for the models")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--cpu", type=int, default=0, help="the CPU that everything is bound to")
+    parser.add_argument("--threads", type=int, default=1, help="run ptelab and Rumur with so many threads as well")
+    parser.add_argument("--one", type=int, metavar="THREADS", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        one(arguments.models[0], arguments.one)
+        return
+    if missing := peers.missing("spin", "rumur", "gcc", "taskset"):
+        print(f"not installed, so left out: {missing}", file=sys.stderr)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    for model in arguments.models or MODELS:
+        measure(model, arguments.work, arguments.cpu, arguments.threads, arguments.runs)
+
+
+if __name__ == "__main__":
+    main()
