@@ -358,11 +358,19 @@ def __split_huge_pmd_locked(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> Non
     dec_mm_counter(vma.vm_mm, MM_FILEPAGES)
 
 
+def split_huge_pmd_locked(vma: vm_area_struct, address: Addr, pmd: pmd_p) -> None:
+    """See to it that no huge page is mapped at an address.
+
+    Context: pmd lock held.
+    """
+    if pmd_trans_huge(pmdp_get(pmd)):
+        __split_huge_pmd_locked(vma, pmd, address - address % PMD_SIZE)
+
+
 def __split_huge_pmd(vma: vm_area_struct, pmd: pmd_p, address: Addr) -> None:
     """See to it that no huge page is mapped at an address."""
     ptl = pmd_lock(vma.vm_mm, pmd)
-    if pmd_trans_huge(pmdp_get(pmd)):
-        __split_huge_pmd_locked(vma, pmd, address - address % PMD_SIZE)
+    split_huge_pmd_locked(vma, address, pmd)
     spin_unlock(ptl.page_table_lock)
 
 

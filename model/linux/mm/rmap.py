@@ -79,13 +79,15 @@ from linux.pgtable import (
 from linux.rmap import (
     PVMW_SYNC,
     TTU_BATCH_FLUSH,
+    TTU_SPLIT_HUGE_PMD,
     page_vma_mapped_walk_done,
+    page_vma_mapped_walk_restart,
     struct_page_vma_mapped_walk,
 )  # fmt: skip
 from linux.swapops import swp_entry_to_pte
 from linux.types import Addr, pgoff_t
 from mm.filemap import folio_unlock
-from mm.huge_memory import deferred_split_folio
+from mm.huge_memory import deferred_split_folio, split_huge_pmd_locked
 from mm.internal import (
     EFAULT_ADDRESS,
     anon_vma_lock_read,
@@ -594,6 +596,11 @@ def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2
     pvmw.vma = vma
     pvmw.address = address
     while page_vma_mapped_walk(pvmw):
+        if flags & TTU_SPLIT_HUGE_PMD != 0 and pvmw.pte is None and pvmw.pmd is not None:
+            split_huge_pmd_locked(vma, pvmw.address, pvmw.pmd)
+            flags = flags & ~TTU_SPLIT_HUGE_PMD
+            page_vma_mapped_walk_restart(pvmw)
+            continue
         pte = pvmw.pte
         assert pte is not None
         pteval = ptep_get(pte)

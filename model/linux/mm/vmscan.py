@@ -8,6 +8,7 @@ those of shmem; large folios, buffers, demotion, statistics.
 from enum import IntEnum
 
 from linux.fs import address_space
+from linux.huge_mm import TRANSPARENT_HUGEPAGE
 from linux.mm import folio_get, folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_count
 from linux.mm_inline import folio_is_file_lru
 from linux.mm_types import Folio
@@ -22,7 +23,7 @@ from linux.page_flags import (
 )  # fmt: skip
 from linux.page_ref import folio_ref_freeze, folio_ref_unfreeze
 from linux.pagemap import folio_trylock
-from linux.rmap import TTU_BATCH_FLUSH
+from linux.rmap import TTU_BATCH_FLUSH, TTU_SPLIT_HUGE_PMD
 from linux.types import FILE_PAGES
 from mm.filemap import __filemap_remove_folio, folio_unlock
 from mm.page_io import swap_writeout
@@ -173,7 +174,7 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
         folio_unlock(folio)
         return False
     if folio_mapped(folio):
-        try_to_unmap(folio, TTU_BATCH_FLUSH)
+        try_to_unmap(folio, TTU_BATCH_FLUSH | TTU_SPLIT_HUGE_PMD if TRANSPARENT_HUGEPAGE == 1 else TTU_BATCH_FLUSH)
     if folio_mapped(folio) or folio_maybe_dma_pinned(folio):
         folio_unlock(folio)
         return False

@@ -13,6 +13,7 @@ from ptelab.lang import onstack, spin_unlock, u1
 PVMW_SYNC = 1
 
 TTU_BATCH_FLUSH = 1
+TTU_SPLIT_HUGE_PMD = 2
 
 
 @onstack
@@ -40,3 +41,12 @@ def page_vma_mapped_walk_done(pvmw: struct_page_vma_mapped_walk) -> None:
         spin_unlock(pvmw.ptl.ptl)
     if pvmw.ptl_of_pmd:
         spin_unlock(pvmw.vma.vm_mm.page_table_lock)
+
+
+def page_vma_mapped_walk_restart(pvmw: struct_page_vma_mapped_walk) -> None:
+    """Begin a walk anew: what was found is mapped in another way now."""
+    page_vma_mapped_walk_done(pvmw)
+    pvmw.ptl = None
+    pvmw.ptl_of_pmd = False
+    pvmw.pmd = None
+    pvmw.pte = None
