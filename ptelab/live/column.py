@@ -6,7 +6,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
+from ptelab.litmus.columns import calls_of, errno_value
 from ptelab.litmus.resolve import Column
+from ptelab.live.devices import CALLS as DEVICE_CALLS
+from ptelab.live.devices import Devices
 from ptelab.live.program import Arg, Label, Program, Reg
 
 if TYPE_CHECKING:
@@ -37,12 +40,25 @@ class ColumnCompiler:
         self.registers: dict[str, Reg] = {}
         self.fault = program.reg()
         self.end = Label()
+        self.devices = Devices(self, list(calls_of(column.process.body)))
 
     def reset(self) -> None:
         """Give all registers the value that they have at the beginning of a run."""
         self.program.op("SET", 0, to=self.fault)
         for name in _registers(self.column.process.body):
             self.program.op("SET", 0, to=self.register(name))
+
+    @staticmethod
+    def unable(why: str) -> Unable:
+        """The error to raise when something cannot be done."""
+        return Unable(why)
+
+    def number(self, e: s.Expression) -> int:
+        """The value of an expression that is known."""
+        value = self._value(e)
+        if not isinstance(value, int):
+            raise Unable("a value is not known before the run")
+        return value
 
     def statements(self) -> None:
         """The column; behind it, its end."""
@@ -99,8 +115,6 @@ class ColumnCompiler:
                     return CONSTANTS[name]
                 return self.register(name)
             case s.Unary(_, "-", s.Name(_, name)):
-                from ptelab.litmus.columns import errno_value
-
                 return -(errno_value(name) or 0)
             case s.Unary(_, "!", a):
                 return self._op("EQUAL", self._value(a), 0)
@@ -133,22 +147,23 @@ class ColumnCompiler:
     def _not(self, value: Arg) -> Reg:
         return self._op("EQUAL", value, 0)
 
-    def _address(self, e: s.Expression) -> int:
+    def address(self, e: s.Expression) -> int:
+        """The address that an expression is."""
         match e:
             case s.Name(_, name) if name in self.test.vmas:
                 return self.stage.address(name, 0)
             case s.Binary(_, "+", a, b):
                 number = self._value(b)
                 assert isinstance(number, int)
-                return self._address(a) + number
+                return self.address(a) + number
             case s.Unary(_, "&", s.Unary(_, "*", a)):
-                return self._address(a)
+                return self.address(a)
             case s.Unary(_, "&", s.Subscript(_, a, index)) | s.Subscript(_, a, index):
                 number = self._value(index)
                 assert isinstance(number, int)
-                return self._address(a) + number
+                return self.address(a) + number
             case s.Unary(_, "*", a):
-                return self._address(a)
+                return self.address(a)
         raise Unable("an address is not understood")
 
     # -------------------------------------------------------------------------------------------- calls
@@ -158,13 +173,15 @@ class ColumnCompiler:
         if call.name == "READ_ONCE":
             refused = Label()
             loaded = p.reg()
-            p.load(loaded, self._address(call.args[0]), refused)
+            p.load(loaded, self.address(call.args[0]), refused)
             p.op("SET", loaded, to=to)
             self._refused(refused)
         elif call.name == "WRITE_ONCE":
             refused = Label()
-            p.store(self._address(call.args[0]), self._value(call.args[1]), refused)
+            p.store(self.address(call.args[0]), self._value(call.args[1]), refused)
             self._refused(refused)
+        elif call.name in DEVICE_CALLS:
+            self.devices.call(call.name, call.args, to)
         else:
             writer = getattr(self, f"_call_{call.name}", None)
             if writer is None:
@@ -181,30 +198,29 @@ class ColumnCompiler:
         p.jump(self.end)
         p.label(on)
 
-    # A system call whose result is 0 or -errno.
-    def _system(self, to: Reg, name: str, *args: Arg) -> None:
+    def system(self, to: Reg, name: str, *args: Arg) -> None:
+        """A system call whose result is 0 or -errno."""
         p = self.program
         p.call(name, *args, to=to)
         after = Label()
         p.op("IF_ZERO", self._not(self._op("LESS", to, 0)), after)
         p.op("SET", 0, to=to)
         p.label(after)
-        # An error stays; anything else is 0.
 
     def _call_munmap(self, args: tuple[s.Expression, ...], to: Reg) -> None:
-        self._system(to, "munmap", self._address(args[0]), self._value(args[1]))
+        self.system(to, "munmap", self.address(args[0]), self._value(args[1]))
 
     def _call_madvise(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         if isinstance(args[2], s.Integer):
             raise Unable("an advice that is a number of the model's means something else here")
-        self._system(to, "madvise", self._address(args[0]), self._value(args[1]), self._value(args[2]))
+        self.system(to, "madvise", self.address(args[0]), self._value(args[1]), self._value(args[2]))
 
     def _call_mprotect(self, args: tuple[s.Expression, ...], to: Reg) -> None:
-        self._system(to, "mprotect", self._address(args[0]), self._value(args[1]), self._value(args[2]))
+        self.system(to, "mprotect", self.address(args[0]), self._value(args[1]), self._value(args[2]))
 
     def _call_mremap(self, args: tuple[s.Expression, ...], to: Reg) -> None:
-        old, new = self._address(args[0]), self._address(args[4])
-        self._system(to, "mremap", old, *(self._value(a) for a in args[1:4]), new)
+        old, new = self.address(args[0]), self.address(args[4])
+        self.system(to, "mremap", old, *(self._value(a) for a in args[1:4]), new)
 
     def _call_fork(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         assert isinstance(args[0], s.Name)
@@ -221,12 +237,12 @@ class ColumnCompiler:
         name, index = self._file(args[0]), self._value(args[1])
         assert isinstance(index, int)
         fd = self.stage.files[name].fd
-        self._system(to, "sync_file_range", fd, index * PAGE, PAGE, SYNC_FILE_RANGE_ALL)
+        self.system(to, "sync_file_range", fd, index * PAGE, PAGE, SYNC_FILE_RANGE_ALL)
 
     def _call_truncate(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name, length = self._file(args[0]), self._value(args[1])
         assert isinstance(length, int)
-        self._system(to, "ftruncate", self.stage.files[name].fd, length * PAGE)
+        self.system(to, "ftruncate", self.stage.files[name].fd, length * PAGE)
 
     def _call_reclaim(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name = self._file(args[0])
@@ -238,7 +254,7 @@ class ColumnCompiler:
                 high = min(first + count, vma.pgoff + vma.pages)
                 if low < high:
                     start = self.stage.address(vma.name, low - vma.pgoff)
-                    self._system(to, "madvise", start, (high - low) * PAGE, CONSTANTS["MADV_PAGEOUT"])
+                    self.system(to, "madvise", start, (high - low) * PAGE, CONSTANTS["MADV_PAGEOUT"])
 
 
 def _registers(statement: s.Statement) -> list[str]:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import os
 import struct
 from dataclasses import dataclass
 
 from ptelab.live.architectures import Architecture, running
+from ptelab.live.devices import probe_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Abilities:
     frames: bool  # page frame numbers can be read, and with them counts and flags of pages
     kpagecount: int = -1
     kpageflags: int = -1
+    userfaultfd: str = ""  # why not
+    io_uring: str = ""
 
 
 def probe() -> Abilities:
@@ -28,7 +32,12 @@ def probe() -> Abilities:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
     frames = all(fd >= 0 for fd in files) and _frame_number() != 0
-    return Abilities(running(), cpus, frames, *files)
+    machine = running()
+    uffd = ring = "no number for the system call"
+    if machine is not None:
+        uffd = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(os.O_CLOEXEC))
+        ring = probe_call(machine.numbers["io_uring_setup"], ctypes.c_long(1), ctypes.create_string_buffer(120))
+    return Abilities(machine, cpus, frames, files[0], files[1], uffd, ring)
 
 
 def noise() -> list[str]:
@@ -57,8 +66,6 @@ def _open(path: str) -> int:
 
 # The frame of a page of ours; 0 when the kernel hides it.
 def _frame_number() -> int:
-    import ctypes
-
     with (
         contextlib.suppress(OSError),
         mmap.mmap(-1, mmap.PAGESIZE) as page,

@@ -150,18 +150,12 @@ class Program:
         self.call("prctl", _SET_PDEATHSIG, _SIGKILL, 0, 0, 0)
 
     def load(self, to: Reg, address: Arg, refused: Label | None = None) -> None:
-        """A load; where to go on when it is refused (at the next instruction when that is nowhere)."""
-        refused, here = (refused, None) if refused else (Label(), True)
-        self.op("LOAD", address, refused, to=to)
-        if here:
-            self.label(refused)
+        """A load; where to go on when it is refused.  Without that, the agent crashes."""
+        self.op("LOAD", address, refused or 0, to=to)
 
     def store(self, address: Arg, value: Arg, refused: Label | None = None) -> None:
-        """A store; where to go on when it is refused."""
-        refused, here = (refused, None) if refused else (Label(), True)
-        self.op("STORE", address, value, refused)
-        if here:
-            self.label(refused)
+        """A store; where to go on when it is refused.  Without that, the agent crashes."""
+        self.op("STORE", address, value, refused or 0)
 
     def jump(self, to: Label) -> None:
         """Go on elsewhere."""

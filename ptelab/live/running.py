@@ -51,7 +51,13 @@ def staged(test: Test, abilities: Abilities, directory: Path | None) -> Iterator
     if any(not f.shmem for f in test.files.values()) and not on_disk(directory):
         raise Unable("its files need a disk, and the directory is in memory (--directory names another)")
     with files(test, directory) as opened:
-        yield Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX)
+        values = os.memfd_create("ptelab-values")
+        try:
+            os.set_inheritable(values, True)
+            os.pwrite(values, struct.pack("<512Q", *range(512)), 0)
+            yield Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX, values)
+        finally:
+            os.close(values)
 
 
 @contextlib.contextmanager

@@ -48,6 +48,7 @@ class Stage:
     files: dict[str, OpenFile]
     entries: int  # of a PTE table in the model
     runs_max: int
+    values_fd: int  # a file with each number at its place, and room to note one for each column
     shared: Shared = field(init=False)
     fields: dict[str, int] = field(default_factory=dict)
     columns: dict[int, ColumnCompiler] = field(default_factory=dict)
@@ -123,9 +124,6 @@ class Director:
         self.main_columns = [c for c in test.columns if c.mm in ("", stage.main_mm)]
         self.others = [m for m in test.mms if m != stage.main_mm and m not in test.children]
         self.meeting = [c for c in test.columns if c.mm not in test.children]
-        for mm in test.children:
-            if sum(c.mm == mm for c in test.columns) != 1:
-                raise Unable("a forked process with more than one column is not made here")
 
     def write(self) -> None:
         """All programs."""
@@ -322,8 +320,12 @@ class Director:
         p.die_with_parent()
         p.load(run, stage.run)
         p.load(row, stage.row)
-        column = next(c for c in self.test.columns if c.mm == mm)
-        self._body(p, column, run, meets=False)
+        columns = [c for c in self.test.columns if c.mm == mm]
+        for column in columns[1:]:
+            p.op("SPAWN", self._column_once(column, meets=False).number)
+        for column in columns[:1]:
+            self._body(p, column, run, meets=False)
+        self._await(p, stage.done, run, len(self.test.columns))
         p.op("ARRIVE", stage.seen)
         p.op("AWAIT", stage.fin, run, 0)
 
@@ -341,11 +343,11 @@ class Director:
         p.jump(again)
         return p
 
-    def _column_once(self, column: Column) -> Program:
+    def _column_once(self, column: Column, meets: bool = True) -> Program:
         p = self.shared.program()
         run = p.reg()
         p.load(run, self.stage.run)
-        self._body(p, column, run)
+        self._body(p, column, run, meets)
         return p
 
     def _body(self, p: Program, column: Column, run: Reg, meets: bool = True, released: bool = False) -> None:
@@ -353,6 +355,7 @@ class Director:
         compiler = ColumnCompiler(stage, column, p)
         stage.columns[column.number] = compiler
         compiler.reset()
+        compiler.devices.prepare()
         if not released:
             p.call("sched_setaffinity", 0, WORD, stage.cpu_mask(column.number))
             p.op("AWAIT", stage.go, run, 0)
@@ -366,6 +369,7 @@ class Director:
             p.op("RENDEZVOUS", stage.start, target)
             p.op("DELAY", longest)
         compiler.statements()
+        compiler.devices.finish()
         p.op("ARRIVE", stage.done)
 
     # Let the CPU have a translation in its TLB, by the access that fills it.

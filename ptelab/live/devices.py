@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What columns do to user memory by other ways than accesses: userfaultfd, vmsplice, and a device that io_uring plays.
+
+Each way needs something that is opened before the column meets the others and closed behind it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING
+
+from ptelab.litmus import syntax as s
+from ptelab.live.program import WORD, Arg, Reg
+
+if TYPE_CHECKING:
+    from ptelab.live.column import ColumnCompiler
+
+_PAGE = 4096
+_UFFD_API, _UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_WRITEPROTECT = 0xAA, 0xC018AA3F, 0xC020AA00, 0xC018AA06
+_UFFD_FEATURE_PAGEFAULT_FLAG_WP = 1
+_UFFDIO_REGISTER_MODE_WP = 2
+_O_CLOEXEC = 0o2000000
+
+_OFF_SQES = 0x10000000
+_REGISTER_BUFFERS, _UNREGISTER_BUFFERS = 0, 1
+_READ_FIXED, _WRITE_FIXED = 4, 5
+_GETEVENTS = 1
+_BOTH_HALVES = 1 + (1 << 32)  # a head and a tail that are equal
+_MAP_SHARED_POPULATE = 0x8001
+_PROT_RW = 3
+_SQ_BYTES = 120
+
+_UFFD_CALLS = ("uffdio_register", "uffdio_writeprotect")
+_DEVICE_CALLS = ("pin_user_pages", "get_user_pages", "device_read", "device_write", "put_user_pages")
+CALLS = (*_UFFD_CALLS, *_DEVICE_CALLS)
+
+
+class Devices:
+    """The calls of one column; `prepare` and `finish` stand around it in the program."""
+
+    def __init__(self, column: ColumnCompiler, calls: list[str]) -> None:
+        self.column, self.program = column, column.program
+        self.shared = column.stage.shared
+        self.uses_uffd = any(name in calls for name in _UFFD_CALLS)
+        self.uses_pipe = "get_user_pages" in calls
+        self.uses_ring = "pin_user_pages" in calls
+        self.opened = self.program.reg()
+        self.ring, self.sqe = self.program.reg(), self.program.reg()
+        self.count = self.program.reg()  # of what the device has done
+        self.buffer = self.shared.words(16)
+        abilities = column.stage.abilities
+        if self.uses_uffd and abilities.userfaultfd:
+            raise column.unable(f"userfaultfd: {abilities.userfaultfd}")
+        if self.uses_ring and abilities.io_uring:
+            raise column.unable(f"io_uring, which would pin the page: {abilities.io_uring}")
+
+    def prepare(self) -> None:
+        """Open what the column needs."""
+        p, machine = self.program, self.column.stage.abilities.machine
+        assert machine is not None
+        if self.uses_uffd:
+            p.call("userfaultfd", _O_CLOEXEC, to=self.opened)
+            api = self.shared.words(3)
+            for i, value in enumerate((_UFFD_API, _UFFD_FEATURE_PAGEFAULT_FLAG_WP, 0)):
+                p.store(api + i * WORD, value)
+            p.call("ioctl", self.opened, _UFFDIO_API, api)
+        if self.uses_pipe:
+            p.call("pipe2", self.buffer, 0)
+            p.load(self.opened, self.buffer)
+        if self.uses_ring:
+            params = self.shared.words(_SQ_BYTES // WORD)
+            for i in range(_SQ_BYTES // WORD):
+                p.store(params + i * WORD, 0)
+            p.call("io_uring_setup", 1, params, to=self.opened)
+            for to, offset in ((self.ring, 0), (self.sqe, _OFF_SQES)):
+                p.call("mmap", 0, _PAGE, _PROT_RW, _MAP_SHARED_POPULATE, self.opened, offset, to=to)
+            p.op("SET", 0, to=self.count)
+
+    def finish(self) -> None:
+        """Close it."""
+        p = self.program
+        if self.uses_uffd or self.uses_ring:
+            p.call("close", self.opened)
+        if self.uses_ring:
+            p.call("munmap", self.ring, _PAGE)
+            p.call("munmap", self.sqe, _PAGE)
+        if self.uses_pipe:
+            p.call("close", self._pipe(0))
+            p.call("close", self._pipe(1))
+
+    def _pipe(self, end: int) -> Reg:
+        value = self.program.reg()
+        if end:
+            self.program.op("SHIFT", self.opened, 32, to=value)
+        else:
+            self.program.op("AND", self.opened, 0xFFFFFFFF, to=value)
+        return value
+
+    def call(self, name: str, args: tuple[s.Expression, ...], to: Reg) -> None:
+        """One call of the column."""
+        getattr(self, f"_{name}")(args, to)
+
+    # ------------------------------------------------------------------------------------- userfaultfd
+
+    def _uffdio_register(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        self._uffdio(to, _UFFDIO_REGISTER, args, _UFFDIO_REGISTER_MODE_WP)
+
+    def _uffdio_writeprotect(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        mode = args[2]
+        if isinstance(mode, s.Name) and mode.name == "UFFDIO_WRITEPROTECT_MODE_WP":
+            self._uffdio(to, _UFFDIO_WRITEPROTECT, args, 1)
+        elif isinstance(mode, s.Integer) and mode.value == 0:
+            self._uffdio(to, _UFFDIO_WRITEPROTECT, args, 0)
+        else:
+            raise self.column.unable("a mode of UFFDIO_WRITEPROTECT is not understood")
+
+    def _uffdio(self, to: Reg, request: int, args: tuple[s.Expression, ...], mode: int) -> None:
+        words = self.shared.words(4, self.column.address(args[0]), self.column.number(args[1]), mode, 0)
+        self.column.system(to, "ioctl", self.opened, request, words)
+
+    # ------------------------------------------------------------------------------- references and pins
+
+    def _vector(self, args: tuple[s.Expression, ...]) -> int:
+        return self.shared.words(2, self.column.address(args[0]), WORD)
+
+    def _get_user_pages(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        self.column.system(to, "vmsplice", self._pipe(1), self._vector(args), 1, 0)
+
+    def _pin_user_pages(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if not (isinstance(args[1], s.Name) and args[1].name == "FOLL_WRITE"):
+            raise self.column.unable("nothing keeps a page pinned that it only reads")
+        self.pinned = self.column.address(args[0])
+        self.column.system(to, "io_uring_register", self.opened, _REGISTER_BUFFERS, self._vector(args), 1)
+
+    def _put_user_pages(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if self.uses_ring:
+            self.program.call("io_uring_register", self.opened, _UNREGISTER_BUFFERS, 0, 0)
+
+    def _device_read(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        p = self.program
+        there = self.buffer + WORD
+        if self.uses_pipe:
+            p.call("read", self._pipe(0), there, WORD)
+        else:
+            offset = _PAGE * (1 + self.column.column.number)
+            self._access(_WRITE_FIXED, offset)
+            p.call("pread64", self.column.stage.values_fd, there, WORD, offset)
+        p.load(to, there)
+
+    def _device_write(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if not self.uses_ring:
+            raise self.column.unable("a pipe does not write what it was given by vmsplice")
+        self._access(_READ_FIXED, self.column.number(args[0]) * WORD)
+
+    # Let io_uring transfer one word between the pinned page and a file, and wait until that is done.
+    def _access(self, op: int, offset: Arg) -> None:
+        p = self.program
+        at, both = p.reg(), p.reg()
+        words: tuple[Arg, ...] = (op | self.column.stage.values_fd << 32, offset, self.pinned, WORD)
+        for i, word in enumerate(words):
+            p.op("ADD", self.sqe, i * WORD, to=at)
+            p.store(at, word)
+        p.op("TIMES", self.count, _BOTH_HALVES, to=both)
+        p.op("ADD", both, 1 << 32, to=both)
+        p.store(self.ring, both)  # head as it is, tail one more
+        p.call("io_uring_enter", self.opened, 1, 1, _GETEVENTS, 0, 0)
+        p.op("ADD", self.count, 1, to=self.count)
+        p.op("TIMES", self.count, _BOTH_HALVES, to=both)
+        p.op("ADD", self.ring, WORD, to=at)
+        p.store(at, both)  # what is completed is taken note of
+
+
+# ----------------------------------------------------------------------------------------------- probes
+
+
+def probe_call(number: int, *args: object) -> str:
+    """Why a system call that opens something does not; empty when it does."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(ctypes.c_long(number), *args)
+    if fd < 0:
+        return os.strerror(ctypes.get_errno() or errno.ENOSYS)
+    os.close(fd)
+    return ""
