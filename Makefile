@@ -12,7 +12,7 @@ ARCHES := $(notdir $(wildcard model/linux/arch/*))
 model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)),-not -path '*/$(a)/*' -not -name $(a).py))
 
 # Programs in the dialect that stand alone.
-PROGRAMS := bench/two_phase_commit.py bench/peterson.py
+PROGRAMS := bench/two_phase_commit.py bench/peterson.py bench/arm64_asid.py
 
 .PHONY: help setup demo test check check-model update docs patches bench clean
 

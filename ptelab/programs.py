@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A file in the dialect that declares its threads itself, as a scenario: no kernel, no litmus test around it.
 
-`@thread()` and `@daemon()` functions are the threads, in the order of the file; thread N runs on CPU N unless `cpu=`
-says otherwise.  `setup` makes the initial state and the ghost `final` judges the quiescent ones; both may be missing.
-A pool has one object unless the file declares the parameter `nr_<Struct>`.
+`@thread()` and `@daemon()` functions are the threads, in the order of the file.  Unless `cpu=` says otherwise, thread N
+runs on CPU N, and so does copy N of a daemon: hardware is beside a thread.  `setup` makes the initial state and the
+ghost `final` judges the quiescent ones; both may be missing.  A pool has one object unless the file declares the
+parameter `nr_<Struct>`.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ def _threads(path: Path, roots: list[frontend.Root], params: Mapping[str, int]) 
         copies, cpu = (params[n] if isinstance(n, str) else n for n in (root.copies, root.cpu))
         for copy in range(copies or 0):
             name = root.function if copies == 1 else f"{root.function}{copy}"
-            found.append(Thread(name, root.function, len(found) if cpu is None else cpu, root.daemon))
+            own = copy if root.daemon else len(found)
+            found.append(Thread(name, root.function, own if cpu is None else cpu, root.daemon))
     if not 0 < len(found) <= THREADS_MAX:
         raise SourceError(f"{path}: {len(found)} threads; write a program of 1 to {THREADS_MAX} instead")
     return tuple(found)

@@ -43,6 +43,34 @@ def test_peterson_has_the_known_number_of_states() -> None:
     assert (found.states, found.transitions, found.flags) == (12_498, 33_369, {})
 
 
+ONE_CPU = {"nr_Cpu": 1, "NUM_USER_ASIDS": 3, "nr_mm_struct": 3, "SWITCHES": 4}
+
+
+@pytest.mark.parametrize("values, states", [({"SWITCHES": 1}, 16_703), (ONE_CPU, 23_725)])
+def test_the_asid_allocator_has_as_many_states_as_before(values: dict[str, int], states: int) -> None:
+    """No state may come or go unnoticed; SPIN and Rumur find as many."""
+    found = explored("arm64_asid", **values)
+    assert (found.states, found.flags) == (states, {})
+
+
+@pytest.mark.parametrize("change, flag", [
+    ("", ""),
+    ("        local_flush_tlb_all()\n", "wrong_translation"),
+    ("            wait_until(at(Cpu, i).invalidate == 0)\n", "stale_translation"),
+    ("    at(Allocator, 0).tlb_flush_pending = (1 << nr(Cpu)) - 1\n", "wrong_translation"),
+])  # fmt: skip
+def test_the_asid_allocator_needs_its_lines(change: str, flag: str, tmp_path: Path) -> None:
+    """No translation of another process may be used; without the line there is a run in which one is."""
+    text = (BENCH / "arm64_asid.py").read_text(encoding="utf-8")
+    assert change in text
+    file = tmp_path / "asid.py"
+    indent = " " * (len(change) - len(change.lstrip()))
+    file.write_text(text.replace(change, f"{indent}pass\n") if change else text, encoding="utf-8")
+    found = checking.explore_scenario(programs.read(file, ONE_CPU), Options(memory_bytes=1 << 30))
+    assert (set(found.flags) == {flag}) if flag else (not found.flags)
+    assert flag or found.reached == {"rollover", "reserved_asid_kept", "translation_survives"}
+
+
 @pytest.mark.parametrize("name", ["two_phase_commit", "peterson"])
 def test_reductions_change_no_answer(name: str) -> None:
     """No reduction may hide an outcome or a flag, nor add a state."""

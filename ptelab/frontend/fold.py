@@ -36,8 +36,8 @@ def binary(op: str, a: ir.Expr, b: ir.Expr) -> ir.Expr:
         return a
     elif op in ("+", "|", "^") and a == ZERO:
         return b
-    elif op in ("+", "-") and isinstance(a, ir.Bin) and a.op in ("+", "-") and a.op != op and a.b == b:
-        return a.a  # index_of(at(…))
+    elif op == "-" and isinstance(a, ir.Bin) and a.op == "+" and a.b == b:
+        return a.a  # index_of(at(…)); the other way round a handle would become a number
     return ir.Bin(op, a, b)
 
 
