@@ -29,6 +29,7 @@ from linux.mm import (
     add_mm_counter,
     dec_mm_counter,
     folio_get,
+    folio_mapcount,
     folio_mk_pmd,
     folio_pfn,
     folio_put,
@@ -55,6 +56,7 @@ from linux.page_flags import (
     PageAnonExclusive,
     SetPageAnonExclusive,
     __folio_mark_uptodate,
+    folio_clear_dirty,
     folio_page,
     folio_set_dirty,
     folio_set_partially_mapped,
@@ -65,7 +67,9 @@ from linux.page_flags import (
 from linux.pagemap import folio_lock, folio_trylock
 from linux.pgtable import (
     pmd_dirty,
+    pmd_mkclean,
     pmd_mkdirty,
+    pmd_mkold,
     pmd_mkwrite,
     pmd_mkyoung,
     pmd_protnone,
@@ -93,6 +97,7 @@ from mm.rmap import (
     folio_move_anon_rmap,
     folio_remove_rmap_pmd,
 )
+from mm.swap import folio_mark_lazyfree
 from stubs.memory import alloc_huge_folio, clear_page, free_table
 
 from ptelab.lang import at, atomic_sub, index_of, spin_lock, spin_unlock
@@ -372,6 +377,32 @@ def __split_huge_pmd(vma: vm_area_struct, pmd: pmd_p, address: Addr) -> None:
     ptl = pmd_lock(vma.vm_mm, pmd)
     split_huge_pmd_locked(vma, address, pmd)
     spin_unlock(ptl.page_table_lock)
+
+
+def madvise_free_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, next: Addr) -> bool:
+    """Let a huge page be forgotten until it is written again; whether that was done.
+
+    The entry is never empty, as MADV_DONTNEED would pass it by.  Left out: splitting a huge page of which a part is
+    meant, so that it stays.
+    """
+    if not __pmd_trans_huge_lock(pmd, vma):
+        return False
+    orig_pmd = pmdp_get(pmd)
+    folio = at(Folio, pte_pfn(pmd_pte(orig_pmd)))
+    if folio_mapcount(folio) != 1 or next - addr != PMD_SIZE or not folio_trylock(folio):
+        spin_unlock(vma.vm_mm.page_table_lock)
+        return False
+    if folio_test_dirty(folio):
+        folio_clear_dirty(folio)
+    folio_unlock(folio)
+    if pmd_young(orig_pmd) or pmd_dirty(orig_pmd):
+        pmdp_invalidate(vma, addr, pmd)
+        orig_pmd = pmd_mkclean(pmd_mkold(orig_pmd))
+        set_pmd_at(tlb.mm, addr, pmd, orig_pmd)
+        tlb_remove_pmd_tlb_entry(tlb, pmd, addr)
+    folio_mark_lazyfree(folio)
+    spin_unlock(vma.vm_mm.page_table_lock)
+    return True
 
 
 def change_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr) -> bool:

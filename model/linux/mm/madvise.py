@@ -18,9 +18,10 @@ from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, vma_end_read
 from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_lru, folio_test_swapcache
 from linux.pagemap import folio_trylock
-from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmdp_get, ptep_get
+from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get
 from linux.types import Addr, Errno
 from mm.filemap import folio_unlock
+from mm.huge_memory import madvise_free_huge_pmd
 from mm.memory import vm_normal_page, zap_page_range_single_batched
 from mm.mmap import find_vma
 from mm.mmap_lock import lock_vma_under_rcu
@@ -131,7 +132,10 @@ def madvise_free_single_vma(madv_behavior: madvise_behavior) -> Errno:
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(tlb.mm, addr)
-        if not pmd_none(pmdp_get(pmd)):
+        pmdval = pmdp_get(pmd)
+        if pmd_trans_huge(pmdval) and madvise_free_huge_pmd(tlb, vma, pmd, addr, next):
+            pass
+        elif not pmd_none(pmdval):
             madvise_free_pte_range(tlb, vma, pmd, addr, next)
         addr = next
     tlb_end_vma(tlb, vma)

@@ -13,6 +13,7 @@ from asm.pgtable import (
     pte_dirty,
     pte_mkclean,
     pte_mkdirty,
+    pte_mkold,
     pte_mkwrite,
     pte_mkyoung,
     pte_pmd,
@@ -157,6 +158,14 @@ def pmd_mkdirty(pmd: pmd_t) -> pmd_t:
     Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
     """
     return pte_pmd(pte_mkdirty(pmd_pte(pmd)))
+
+
+def pmd_mkold(pmd: pmd_t) -> pmd_t:
+    """Forget accesses to a huge page.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    return pte_pmd(pte_mkold(pmd_pte(pmd)))
 
 
 def pmd_mkyoung(pmd: pmd_t) -> pmd_t:
