@@ -149,6 +149,18 @@ def get_user_pages(addr: Addr, gup_flags: u4) -> Errno:
     return 0
 
 
+def vmsplice(addr: Addr) -> Errno:
+    """vmsplice(2) of a page into a pipe, which takes a reference to the page."""
+    return get_user_pages(addr, 0)
+
+
+def read_pipe() -> Value:
+    """read(2) of the page that was spliced into the pipe, which gives the reference back."""
+    value = device_read()
+    put_user_pages()
+    return value
+
+
 def device_read() -> Value:
     """The device reads the page that its thread has pinned or got a reference to."""
     page = at(Device, thread_id()).page

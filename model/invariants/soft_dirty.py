@@ -4,7 +4,7 @@
 Flag: soft_dirty_lost.
 """
 
-from asm.pgtable import pgtable_supports_soft_dirty, pte_present, pte_soft_dirty
+from asm.pgtable import pgtable_supports_soft_dirty, pte_none, pte_present, pte_soft_dirty, pte_swp_soft_dirty
 from cpu import write_memory
 from entry import mm_of_cpu
 from hw.memory import NR_PAGES, Addr
@@ -56,6 +56,7 @@ def always_soft_dirty_known(mm: mm_struct) -> None:
     for addr in range(NR_PAGES):
         vma = mm.mm_mt[addr]
         pte = entry_of(mm, addr)
-        if soft_of(mm, addr).stored and vma is not None and pte_present(pte):
-            if vma.vm_flags & VM_SOFTDIRTY == 0 and not pte_soft_dirty(pte):
+        if soft_of(mm, addr).stored and vma is not None and not pte_none(pte):
+            known = pte_soft_dirty(pte) if pte_present(pte) else pte_swp_soft_dirty(pte)
+            if vma.vm_flags & VM_SOFTDIRTY == 0 and not known:
                 flag("soft_dirty_lost", addr=addr, mm=index_of(mm))

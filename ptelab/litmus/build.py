@@ -177,7 +177,14 @@ def _bound(test: Test, name: str, value: int, params: dict[str, int], derived: s
 # How many pages the columns may need at most if no allocation is in vain twice: one a store, a pin or a fork, and one
 # a load where pages are read from swap.
 def _allocations(test: Test) -> int:
-    words = ["WRITE_ONCE", "pin_user_pages", "get_user_pages", "fork", *(["READ_ONCE"] if test.swap else [])]
+    words = [
+        "WRITE_ONCE",
+        "pin_user_pages",
+        "get_user_pages",
+        "vmsplice",
+        "fork",
+        *(["READ_ONCE"] if test.swap else []),
+    ]
     calls = (c for column in test.columns for c in calls_of(column.process.body))
     return test.bounds.get("SPARE_PAGES", 1 + sum(name in words for name in calls))
 
