@@ -128,6 +128,13 @@ class Test:
         return " ".join(" ".join(lines).split())
 
     @property
+    def named_profiles(self) -> tuple[str, ...]:
+        """Every profile that the file names: those that it is about, then those that a line says something of."""
+        words = [*self.exceptions, *(w for _, _, named in self.reach for w in named)]
+        words += [w for claim in self.patches for w in claim.arches]
+        return tuple(dict.fromkeys((*self.arches, *(w for w in words if w in profiles.PROFILES))))
+
+    @property
     def file_pages(self) -> int:
         """How many pages the files have; their folios come first."""
         return sum(len(f.values) for f in self.files.values())
