@@ -48,7 +48,8 @@ class Ample:
         for mode, wait in enumerate(waits):
             row = []
             for t in range(len(scenario.threads)):
-                key = (mode, id(prints.threads[t]))
+                # A thread that never waits for the lock goes on as if nobody held it.
+                key = (mode if prints.waits(t, wait) else 0, id(prints.threads[t]))
                 if key not in known:
                     known[key] = prints.future(t, wait)
                 row.append(known[key])

@@ -44,6 +44,10 @@ class Footprint:
     waits_for: tuple[str, str, str] | None = None  # struct, member, operation of the lock that this step takes
 
 
+def _waits(stops_at: Iterable[tuple[str, str, frozenset[str]]]) -> set[tuple[str, str, str]]:
+    return {(s, m, op) for s, m, ops in stops_at for op in ops}
+
+
 class Footprints:
     """The footprints of every thread of a scenario."""
 
@@ -70,7 +74,7 @@ class Footprints:
     ) -> dict[int, tuple[int, int]]:
         """Position → (reads, writes) from there on.  It ends at a step that takes a lock in `stops_at`:
         struct, member and the operations that have to wait."""
-        waits = {(s, m, op) for s, m, ops in stops_at for op in ops}
+        waits = _waits(stops_at)
         steps = self.threads[thread]
         future = {p: (f.next_reads, f.next_writes) for p, f in steps.items()}
         callers: dict[int, list[int]] = {p: [] for p in steps}
@@ -94,6 +98,11 @@ class Footprints:
                     todo.append(p)
         future[0] = (0, 0)
         return future
+
+    def waits(self, thread: int, stops_at: Iterable[tuple[str, str, frozenset[str]]]) -> bool:
+        """Whether a thread has a step that takes one of these locks."""
+        waits = _waits(stops_at)
+        return any(f.waits_for in waits for f in self.threads[thread].values())
 
     def loop_heads(self, thread: int) -> set[int]:
         """Positions such that every cycle of the thread's positions goes through one of them."""

@@ -34,7 +34,7 @@ class Reduction:
         free: frozenset[tuple[str, str]] = frozenset()
         if "constant" in names:
             roots = [t.root for t in scenario.threads]
-            module = with_ghost_calls(without_dead_branches(scenario.module, scenario.params), roots)
+            module = with_ghost_calls(scenario.module, roots)
             written = written_fields(module, callees_first(module, list(module.functions)))
             free = frozenset(
                 (s.name, f.name)

@@ -65,10 +65,12 @@ def build(
         place = (text.path if text else path, name)
         return next(name for name, found in compiled.names.items() if found == place)
 
+    params = _params(test, generated, compiled, len(threads), arch)
+    located = _located(compiled.module, test, generated, {function(f"P{c.number}") for c in test.columns})
     scenario = Scenario(
         name=test.name,
-        module=_located(compiled.module, test, generated, {function(f"P{c.number}") for c in test.columns}),
-        params=_params(test, generated, compiled, len(threads), arch),
+        module=reduce.without_dead_branches(located, params),
+        params=params,
         threads=tuple(Thread(name, function(root), cpu, daemon=":" in root) for name, root, cpu in threads),
         setup=function("setup"),
         final=function("final"),

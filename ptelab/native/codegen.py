@@ -44,6 +44,11 @@ class Codegen:
         self.flags = list(BUILT_IN_FLAGS)
         self.situations: list[str] = []
         self.number = {name: n for n, name in enumerate(program.order)}
+        callers: dict[str, set[str]] = {name: set() for name in program.order}
+        for context in program.contexts:
+            if context.parent is not None:
+                callers[context.code.function.name].add(context.parent.code.function.name)
+        self.callers = {name: sorted(found) for name, found in callers.items()}
         self.call_base: dict[str, int] = {}
         self.covered: ctypes.Array[ctypes.c_uint8] | None = None  # a byte per block, set when it is entered
         self._first_block: dict[str, int] = {}

@@ -216,9 +216,7 @@ class FunctionCoder(Emitter):
         if not self.code.may_stop:
             self.do("ret i64 1")
             return
-        callers = sorted(
-            {c.parent.code.function.name for c in self.shared.program.contexts if c.code is self.code and c.parent}
-        )
+        callers = self.shared.callers[self.function.name]
         top = self.name("top")
         caller = self.shared.table(self, "caller_of", "%ctx")
         cases = [(self.shared.number[c], self.name("caller")) for c in callers]
