@@ -9,7 +9,7 @@ from hw.memory import Table
 from linux.mm_types import Folio, ptdesc
 from linux.pgtable import ptep_get_lockless
 from mm.gup import gup_fast_pmd_leaf
-from mm.huge_memory import huge_fault_lost, map_anon_folio_pmd_pf, reuse_huge_pmd
+from mm.huge_memory import change_huge_prot, huge_fault_lost, map_anon_folio_pmd_pf, reuse_huge_pmd
 from mm.khugepaged import SCAN_PAGE_COUNT, SCAN_SUCCEED, __collapse_huge_page_isolate, collapse_huge_page
 from mm.pgtable_generic import pte_free_defer
 from stubs.memory import free_table_now
@@ -78,3 +78,10 @@ def sometimes_huge_reused() -> None:
 def sometimes_retracted() -> None:
     """khugepaged takes away a page table."""
     reach("page_table_retracted")
+
+
+@on_return(change_huge_prot)
+def sometimes_huge_protected(result: bool) -> None:
+    """mprotect changes what the entry of a huge page allows."""
+    if result:
+        reach("huge_page_protected")

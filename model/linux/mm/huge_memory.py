@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/huge_memory.c (v7.0).
 
-Left out: faults that map huge pages of files, the huge zero page; changes of protection but for NUMA hints; fork and
-mremap; migration entries, and so the splitting of folios.
+Left out: faults that map huge pages of files, the huge zero page; userfaultfd; fork and mremap; migration entries, and
+so the splitting of folios.
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE
@@ -18,15 +18,19 @@ from asm.pgtable import (
     pte_mkdirty,
     pte_mkold,
     pte_mkwrite,
+    pte_modify,
     pte_pfn,
     pte_pmd,
 )
-from asm.pgtable_types import pmd_p, pmd_t, pte_p
-from asm.tlb import __tlb_remove_folio_pages, mmu_gather, tlb_flush_pmd_range, tlb_remove_pmd_tlb_entry
+from asm.pgtable_types import pgprot_t, pmd_p, pmd_t, pte_p
+from asm.tlb import __tlb_remove_folio_pages, mmu_gather, pte_needs_flush, tlb_flush_pmd_range, tlb_remove_pmd_tlb_entry
 from linux.huge_mm import HPAGE_PMD_NR, thp_vma_suitable_order
 from linux.mm import (
+    MM_CP_TRY_CHANGE_WRITABLE,
+    VM_SHARED,
     VM_WRITE,
     add_mm_counter,
+    cp_flags_t,
     dec_mm_counter,
     folio_get,
     folio_mapcount,
@@ -83,7 +87,9 @@ from linux.pgtable import (
     set_pte_at,
 )
 from linux.types import Addr
+from linux.userfaultfd_k import userfaultfd_pte_wp
 from mm.filemap import folio_unlock
+from mm.internal import pte_needs_soft_dirty_wp
 from mm.mmu_gather import tlb_flush_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import (
@@ -409,13 +415,43 @@ def change_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr
     """Let the next access to a huge page fault, as a hint on who uses it; whether there was one.
 
     The entry is never empty: MADV_DONTNEED, which also holds the mmap_lock for reading, would pass it by.
-    Left out: all other changes of its protection.
+    Differs: what it does for mprotect is in change_huge_prot.
     """
     if not __pmd_trans_huge_lock(pmd, vma):
         return False
     if not pmd_protnone(pmdp_get(pmd)):
         oldpmd = pmdp_invalidate(vma, addr, pmd)
         set_pmd_at(vma.vm_mm, addr, pmd, pmd_mkinvalid(pmd_wrprotect(oldpmd)))
+        tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
+    spin_unlock(vma.vm_mm.page_table_lock)
+    return True
+
+
+def can_change_pmd_writable(vma: vm_area_struct, pmd: pmd_t) -> bool:
+    """Whether a huge page may become writable without a fault: an exclusive one, or a dirty one of a shared mapping."""
+    if pmd_protnone(pmd) or pte_needs_soft_dirty_wp(vma, pmd_pte(pmd)) or userfaultfd_pte_wp(vma, pmd_pte(pmd)):
+        return False
+    if vma.vm_flags & VM_SHARED != 0:
+        return pmd_dirty(pmd)
+    folio = at(Folio, pte_pfn(pmd_pte(pmd)))
+    return folio_test_anon(folio) and PageAnonExclusive(folio)
+
+
+def change_huge_prot(
+    tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr, newprot: pgprot_t, cp_flags: cp_flags_t
+) -> bool:
+    """Change what the entry of a huge page allows; whether there was one.
+
+    Differs: Linux has it in mm/huge_memory.c as a part of change_huge_pmd.
+    """
+    if not __pmd_trans_huge_lock(pmd, vma):
+        return False
+    oldpmd = pmdp_invalidate(vma, addr, pmd)
+    entry = pte_pmd(pte_modify(pmd_pte(oldpmd), newprot))
+    if cp_flags & MM_CP_TRY_CHANGE_WRITABLE != 0 and not pmd_write(entry) and can_change_pmd_writable(vma, entry):
+        entry = pmd_mkwrite(entry, vma)
+    set_pmd_at(vma.vm_mm, addr, pmd, entry)
+    if pte_needs_flush(pmd_pte(oldpmd), pmd_pte(entry)):
         tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
     spin_unlock(vma.vm_mm.page_table_lock)
     return True

@@ -6,7 +6,7 @@ map no page, markers, batches of large folios, huge pages; accounting, seals, ke
 """
 
 from asm.current import get_current
-from asm.page import TASK_SIZE
+from asm.page import PMD_SIZE, TASK_SIZE
 from asm.pgtable import (
     pmd_none,
     pte_clear_uffd_wp,
@@ -44,7 +44,7 @@ from linux.page_flags import PageAnonExclusive, folio_test_anon
 from linux.pgtable import pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr, Errno
 from linux.userfaultfd_k import userfaultfd_pte_wp
-from mm.huge_memory import __split_huge_pmd, change_huge_pmd
+from mm.huge_memory import __split_huge_pmd, change_huge_pmd, change_huge_prot
 from mm.internal import pte_needs_soft_dirty_wp
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
@@ -162,17 +162,18 @@ def change_pmd_range(
 ) -> None:
     """Change the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
 
-    Differs: a huge page is split unless the change is a NUMA hint.  Left out: populating tables for userfaultfd's
-    markers.
+    Differs: a huge page is split for userfaultfd.  Left out: populating tables for userfaultfd's markers.
     """
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(vma.vm_mm, addr)
         pmdval = pmdp_get(pmd)
         if pmd_trans_huge(pmdval):
-            if cp_flags & MM_CP_PROT_NUMA == 0:
+            if next - addr != PMD_SIZE or cp_flags & (MM_CP_UFFD_WP | MM_CP_UFFD_WP_RESOLVE) != 0:
                 __split_huge_pmd(vma, pmd, addr)
-            elif change_huge_pmd(tlb, vma, pmd, addr):
+            elif cp_flags & MM_CP_PROT_NUMA != 0 and change_huge_pmd(tlb, vma, pmd, addr):
+                addr = next
+            elif cp_flags & MM_CP_PROT_NUMA == 0 and change_huge_prot(tlb, vma, pmd, addr, newprot, cp_flags):
                 addr = next
         elif pmd_none(pmdval) or change_pte_range(tlb, vma, pmd, addr, next, newprot, cp_flags):
             addr = next
