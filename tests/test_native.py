@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptelab.native import compiler, objects
+from ptelab.native import compiler, explorer, memory, objects, store
 
 ANSWER = "define i64 @answer() {\n  ret i64 42\n}\n"
 
@@ -60,3 +60,21 @@ def test_oldest_entries_go_first(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     objects.put("c", b"third")
     assert len(entries(cache)) == 2
     assert objects.get("c") == b"third"
+
+
+@pytest.mark.parametrize("gaps", [[], [(5, 7)], [(3, 9), (12, 14)], [(2, 6), (8, 10)], [(9, 14)], [(0, 14)], [(1, 4)]])
+def test_records_fill_the_gaps_that_workers_leave(gaps: list[tuple[int, int]]) -> None:
+    """No record may be lost when a level is made dense, nor a gap be taken for one."""
+    kept = object.__new__(store.Store)
+    kept.control, kept.workers, kept._gaps = memory.Words(32), [], list(gaps)
+    kept.meta, kept.queue, kept.highs = memory.Map(4096), memory.Map(4096), memory.Map(4096)
+    kept.control[explorer.END], kept.control[explorer.HIGH_BITS] = 14, 3
+    empty = {record for gap in gaps for record in range(*gap)}
+    for record in set(range(14)) - empty:
+        kept.meta.put(record, 100 + record)
+        kept.queue.put(record, 200 + record)
+        kept.highs.put16(record, 300 + record)
+    kept.close_gaps()
+    end = kept.control[explorer.END]
+    rows = [(kept.meta.word(r) - 100, kept.queue.word(r) - 200, kept.highs.word16(r) - 300) for r in range(end)]
+    assert sorted(rows) == [(r, r, r) for r in range(14) if r not in empty]

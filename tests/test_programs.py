@@ -15,7 +15,7 @@ from ptelab import checking, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
-from ptelab.native import checkpoint
+from ptelab.native import checkpoint, engine, store
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -178,3 +178,15 @@ def test_resume_needs_a_place() -> None:
     """Without a directory there is nothing to go on from."""
     result = run(BENCH / "two_phase_commit.py", "--resume")
     assert result.exit_code == 2 and "--checkpoint DIR" in result.stderr
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_many_workers_lose_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has to wait for a larger table must not be forgotten when the others have nothing left to do."""
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, frozenset())
+    monkeypatch.setattr(engine, "PARALLEL_LEVEL", 64)
+    for name, value in {"SLOTS_MIN": 256, "INDEX_MIN": 4, "MEMO_BITS_MIN": 2, "PIPE_MIN": 1, "OWN_BITS": 1}.items():
+        monkeypatch.setattr(store, name, value)
+    for _ in range(10):
+        found = checking.explore_scenario(scenario, Options(threads=threads))
+        assert (found.states, found.transitions, found.depth, found.flags) == (8_832, 37_345, 16, {})

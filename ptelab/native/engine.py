@@ -369,7 +369,7 @@ class Engine:
         return {name for number, name in enumerate(self.codegen.flags) for raised in tables if raised[2 * number]}
 
     def _level_over(self) -> bool:
-        idle = not self.store.pending and all(w[x.AT] >= w[x.CHUNK_END] for w in self.workers)
+        idle = not self.store.pending and all(map(self.store.idle, self.store.workers))
         return idle and self.control[x.CURSOR] >= self.control[x.LEVEL_END]
 
     def _work_once(self, queue: int) -> list[int]:
@@ -377,7 +377,7 @@ class Engine:
         pool = self.store.pool
         if self.store.pending:
             self.store.hand_out()
-        if pool is None or (queue < PARALLEL_LEVEL and all(w[x.AT] >= w[x.CHUNK_END] for w in workers[1:])):
+        if pool is None or (queue < PARALLEL_LEVEL and all(map(self.store.idle, self.store.workers[1:]))):
             return [self._work(control, workers[0].address, BUDGET)]
         futures = [pool.submit(self._work, control, w.address, BUDGET) for w in workers]
         return [f.result() for f in futures]

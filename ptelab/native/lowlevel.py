@@ -153,14 +153,17 @@ class _Function:
             case _:
                 raise SyntaxError(f"explorer line {node.lineno}: {ast.unparse(node)}")
 
-    def _match8(self, line: str, value: str) -> str:
-        """Which of the eight words of a cache line equal a value, as bits 0 … 7."""
+    def _match8(self, line: str, first: str, second: str) -> str:
+        """Which of the eight words of a cache line, read once, equal `first` (bits 0 … 7) or `second` (8 … 15)."""
         pointer = self._emit(f"inttoptr i64 {line} to ptr")
         words = self._emit(f"load <8 x i64>, ptr {pointer}, align 64")
-        one = self._emit(f"insertelement <8 x i64> poison, i64 {value}, i64 0")
-        eight = self._emit(f"shufflevector <8 x i64> {one}, <8 x i64> poison, <8 x i32> zeroinitializer")
-        equal = self._emit(f"icmp eq <8 x i64> {words}, {eight}")
-        return self._emit(f"zext i8 {self._emit(f'bitcast <8 x i1> {equal} to i8')} to i64")
+        masks = []
+        for value in (first, second):
+            one = self._emit(f"insertelement <8 x i64> poison, i64 {value}, i64 0")
+            eight = self._emit(f"shufflevector <8 x i64> {one}, <8 x i64> poison, <8 x i32> zeroinitializer")
+            equal = self._emit(f"icmp eq <8 x i64> {words}, {eight}")
+            masks.append(self._emit(f"zext i8 {self._emit(f'bitcast <8 x i1> {equal} to i8')} to i64"))
+        return self._emit(f"or i64 {masks[0]}, {self._emit(f'shl i64 {masks[1]}, 8')}")
 
     def _address(self, base: str, index: str) -> str:
         pointer = self._emit(f"inttoptr i64 {base} to ptr")

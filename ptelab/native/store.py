@@ -322,6 +322,7 @@ class Store:
             if gap >= end:
                 break
             end -= 1
+            empty.remove(gap)
             for memory in (self.meta, self.queue):
                 memory.put(gap, memory.word(end))
             if self.control[x.HIGH_BITS]:
@@ -336,10 +337,14 @@ class Store:
         blocks = [w.block for w in self.workers]
         return self.pending + [(b[x.AT], b[x.CHUNK_END]) for b in blocks if b[x.AT] < b[x.CHUNK_END]]
 
+    def idle(self, worker: Worker) -> bool:
+        """Whether a worker has nothing in hand: neither records to expand nor states to add."""
+        return worker.block[x.AT] >= worker.block[x.CHUNK_END] and not worker.block[x.PIPE_TAIL]
+
     def hand_out(self) -> None:
         """Give idle workers what others had taken before a checkpoint."""
         for worker in self.workers:
-            if self.pending and worker.block[x.AT] >= worker.block[x.CHUNK_END]:
+            if self.pending and self.idle(worker):
                 at, end = self.pending.pop()
                 worker.block[x.AT] = worker.block[x.CHUNK_START] = at
                 worker.block[x.CHUNK_END] = end

@@ -155,9 +155,10 @@ def _insert(ctl, me, mixed, high, meta):
         line = table + (bucket & mask) * 64
         going = 1
         while going != 0:
-            if match8(line, entry) != 0:
+            found = match8(line, entry, 0)
+            if found & 255 != 0:
                 return 0
-            empty = match8(line, 0)
+            empty = found >> 8
             if empty == 0:
                 going = 0
             else:
@@ -220,11 +221,11 @@ def _place(ctl, mixed, high):
     tries = 0
     while tries < FAR:
         line = load(ctl, TABLE) + (bucket & ((1 << bits) - 1)) * 64
-        empty = match8(line, 0)
+        empty = match8(line, entry, 0) >> 8
         while empty != 0:
             if atomic_swap_if(line, first_bit(empty), 0, entry) != 0:
                 return 0
-            empty = match8(line, 0)
+            empty = match8(line, entry, 0) >> 8
         entry = entry + (1 << 59)
         bucket = bucket + 1
         tries = tries + 1
