@@ -222,6 +222,16 @@ class ColumnCompiler:
         old, new = self.address(args[0]), self.address(args[4])
         self.system(to, "mremap", old, *(self._value(a) for a in args[1:4]), new)
 
+    def _call_clear_refs(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        p, stage = self.program, self.stage
+        opened = p.reg()
+        p.call("openat", -100, stage.clear_refs_path, 1, 0, to=opened)
+        p.call("write", opened, stage.four, 1)
+        p.call("close", opened)
+
+    def _call_exit(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        self.program.op("END")
+
     def _call_fork(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         assert isinstance(args[0], s.Name)
         child = self.stage.child_program(args[0].name)

@@ -20,7 +20,7 @@ _PAGE = 4096
 _UFFD_API, _UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_WRITEPROTECT = 0xAA, 0xC018AA3F, 0xC020AA00, 0xC018AA06
 _UFFD_FEATURE_PAGEFAULT_FLAG_WP = 1
 _UFFDIO_REGISTER_MODE_WP = 2
-_O_CLOEXEC = 0o2000000
+UFFD_FLAGS = 0o2000001  # O_CLOEXEC, UFFD_USER_MODE_ONLY: faults of the kernel need more rights
 
 _OFF_SQES = 0x10000000
 _REGISTER_BUFFERS, _UNREGISTER_BUFFERS = 0, 1
@@ -60,7 +60,7 @@ class Devices:
         p, machine = self.program, self.column.stage.abilities.machine
         assert machine is not None
         if self.uses_uffd:
-            p.call("userfaultfd", _O_CLOEXEC, to=self.opened)
+            p.call("userfaultfd", UFFD_FLAGS, to=self.opened)
             api = self.shared.words(3)
             for i, value in enumerate((_UFFD_API, _UFFD_FEATURE_PAGEFAULT_FLAG_WP, 0)):
                 p.store(api + i * WORD, value)

@@ -11,7 +11,10 @@ import struct
 from dataclasses import dataclass
 
 from ptelab.live.architectures import Architecture, running
-from ptelab.live.devices import probe_call
+from ptelab.live.devices import UFFD_FLAGS, probe_call
+
+_FRAME = (1 << 55) - 1
+_SOFT_DIRTY = 1 << 55
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,19 +28,24 @@ class Abilities:
     kpageflags: int = -1
     userfaultfd: str = ""  # why not
     io_uring: str = ""
+    swap: bool = False
+    soft_dirty: bool = False
 
 
 def probe() -> Abilities:
     """Try what tests need."""
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
-    frames = all(fd >= 0 for fd in files) and _frame_number() != 0
     machine = running()
     uffd = ring = "no number for the system call"
     if machine is not None:
-        uffd = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(os.O_CLOEXEC))
+        uffd = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(UFFD_FLAGS))
         ring = probe_call(machine.numbers["io_uring_setup"], ctypes.c_long(1), ctypes.create_string_buffer(120))
-    return Abilities(machine, cpus, frames, files[0], files[1], uffd, ring)
+    frame = _pagemap_word()
+    return Abilities(
+        machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1], uffd, ring, _swap(),
+        frame & _SOFT_DIRTY != 0,
+    )  # fmt: skip
 
 
 def noise() -> list[str]:
@@ -64,8 +72,14 @@ def _open(path: str) -> int:
     return fd
 
 
-# The frame of a page of ours; 0 when the kernel hides it.
-def _frame_number() -> int:
+def _swap() -> bool:
+    with contextlib.suppress(OSError), open("/proc/swaps", encoding="utf-8") as file:
+        return len(file.readlines()) > 1
+    return False
+
+
+# What pagemap says of a page of ours that was just written: without rights no frame, without soft-dirty no such bit.
+def _pagemap_word() -> int:
     with (
         contextlib.suppress(OSError),
         mmap.mmap(-1, mmap.PAGESIZE) as page,
@@ -76,5 +90,5 @@ def _frame_number() -> int:
         address = ctypes.addressof(view)
         del view
         word: int = struct.unpack("<Q", os.pread(pagemap.fileno(), 8, address // mmap.PAGESIZE * 8))[0]
-        return word & (1 << 55) - 1
+        return word
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ptelab.litmus.columns import calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
 from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, ColumnCompiler, Unable, register_names
 from ptelab.live.probe import Abilities
@@ -55,6 +56,7 @@ class Stage:
     children: dict[str, Program] = field(default_factory=dict)
     cpu_masks: dict[int, int] = field(default_factory=dict)  # column → where its mask lies
     main_mm: str = ""
+    ending: frozenset[str] = frozenset()  # mms whose columns call exit: each is a process of its own
 
     def __post_init__(self) -> None:
         self.shared = Shared(0)
@@ -63,9 +65,10 @@ class Stage:
         self.go, self.start, self.done, self.ready, self.seen, self.fin = (words() for _ in range(6))
         self.pagemap_path = self.shared.bytes(b"/proc/self/pagemap\0")
         self.clear_refs_path = self.shared.bytes(b"/proc/self/clear_refs\0")
-        self.one = self.shared.bytes(b"1")
-        self.main_mm = next((m for m in self.test.mms if m not in self.test.children), "")
-        _check(self.test)
+        self.one, self.four = self.shared.bytes(b"1"), self.shared.bytes(b"4")
+        _check(self.test, self.abilities)
+        self.ending = frozenset(c.mm for c in self.test.columns if exits(c))
+        self.main_mm = next((m for m in self.test.mms if m not in self.test.children and m not in self.ending), "")
         Director(self).write()
         self.shared.results_bytes = self.runs_max * self.row_bytes
 
@@ -99,7 +102,7 @@ class Stage:
         return self.cpu_masks[column]
 
 
-def _check(test: Test) -> None:
+def _check(test: Test, abilities: Abilities) -> None:
     for column in test.columns:
         if column.active_mm:
             raise Unable("user space does not choose which mm a CPU has loaded")
@@ -107,11 +110,24 @@ def _check(test: Test) -> None:
         raise Unable("a driver's memory is needed")
     if any(b.huge for b in test.ptes.values()):
         raise Unable("huge pages are not made here")
+    if any(b.slot for b in test.ptes.values()):
+        raise Unable("a page that is swapped out is not made here")
+    if test.bounds.get("CONFIG_SWAP") and not abilities.swap:
+        raise Unable("no swap is on")
+    if test.bounds.get("CONFIG_MEM_SOFT_DIRTY") and not abilities.soft_dirty:
+        raise Unable("the kernel has no soft-dirty bits")
     if any(b.ksm for b in test.ptes.values()):
         raise Unable("KSM is not run")
     for vma in test.vmas.values():
+        if vma.locked:
+            raise Unable("locked memory is not made here")
         if vma.readonly:
             raise Unable("a file that is open for reading only is not made here")
+
+
+def exits(column: Column) -> bool:
+    """Whether a column ends with its thread."""
+    return "exit" in calls_of(column.process.body)
 
 
 class Director:
@@ -123,6 +139,10 @@ class Director:
         test = self.test
         self.main_columns = [c for c in test.columns if c.mm in ("", stage.main_mm)]
         self.others = [m for m in test.mms if m != stage.main_mm and m not in test.children]
+        self.staying = [c for c in test.columns if not exits(c)]
+        self.ended = [m for m in test.mms if m in stage.ending]
+        if any(c.mm in stage.ending for c in self.staying) or stage.ending & set(test.children):
+            raise Unable("a process of which only some threads end is not made here")
         self.meeting = [c for c in test.columns if c.mm not in test.children]
 
     def write(self) -> None:
@@ -150,14 +170,17 @@ class Director:
         self._mappings(p, stage.main_mm)
         self._make_others(p, others, run)
         p.op("ARRIVE", stage.go)
-        self._await(p, stage.done, run, len(self.test.columns))
+        self._await(p, stage.done, run, len(self.staying))
+        for _ in self.ended:
+            p.call("wait4", -1, 0, 0x40000000, 0)
         self._look(p, stage.main_mm, pagemap, row)
-        self._await(p, stage.seen, run, len(self.others) + len(self.test.children))
+        lasting = len(self.others) + len(self.test.children) - len(self.ended)
+        self._await(p, stage.seen, run, lasting)
         self._registers(p, row)
         for file in self.test.files.values():
             self._look_at_file(p, file, pagemap, row)
         p.op("ARRIVE", stage.fin)
-        for _ in range(len(self.others) + len(self.test.children)):
+        for _ in range(lasting):
             p.call("wait4", -1, 0, 0x40000000, 0)
         for vma in (v for v in self.test.vmas.values() if v.mm == stage.main_mm):
             p.call("munmap", stage.address(vma.name, 0), vma.pages * PAGE)
@@ -202,8 +225,6 @@ class Director:
             p.call("sync_file_range", fd, 0, 0, SYNC_FILE_RANGE_ALL)
 
     def _calls(self) -> list[str]:
-        from ptelab.litmus.columns import calls_of
-
         return [name for c in self.test.columns for name in calls_of(c.process.body)]
 
     def _mappings(self, p: Program, mm: str, inherited: frozenset[str] = frozenset()) -> None:
@@ -308,7 +329,7 @@ class Director:
         p.op("ARRIVE", stage.ready)
         if columns:
             self._body(p, columns[0], run)
-        self._await(p, stage.done, run, len(self.test.columns))
+        self._await(p, stage.done, run, len(self.staying))
         self._look(p, mm, pagemap, row)
         p.op("ARRIVE", stage.seen)
         p.op("AWAIT", stage.fin, run, 0)
@@ -325,7 +346,7 @@ class Director:
             p.op("SPAWN", self._column_once(column, meets=False).number)
         for column in columns[:1]:
             self._body(p, column, run, meets=False)
-        self._await(p, stage.done, run, len(self.test.columns))
+        self._await(p, stage.done, run, len(self.staying))
         p.op("ARRIVE", stage.seen)
         p.op("AWAIT", stage.fin, run, 0)
 
@@ -370,7 +391,7 @@ class Director:
             p.op("DELAY", longest)
         compiler.statements()
         compiler.devices.finish()
-        p.op("ARRIVE", stage.done)
+        p.op("END") if exits(column) else p.op("ARRIVE", stage.done)
 
     # Let the CPU have a translation in its TLB, by the access that fills it.
     def _warm(self, p: Program, vma: str, page: int, bits: Bits) -> None:
@@ -386,6 +407,8 @@ class Director:
     # -------------------------------------------------------------------------------------------- looking
 
     def _look(self, p: Program, mm: str, pagemap: Reg, row: Reg) -> None:
+        if mm in self.stage.ending:
+            return
         for vma in (v for v in self.test.vmas.values() if v.mm == mm):
             first = self.stage.address(vma.name, 0) // PAGE
             for page in range(vma.pages):

@@ -87,7 +87,7 @@ def show(seen: Seen) -> str:
         if label.startswith("fault("):
             words.append(label if value else f"~{label}")
         elif label.endswith(".valid"):
-            words.append(f"{label.removesuffix('.valid')}=(valid:{value})")
+            words.append(f"{label.removesuffix('.valid')}=(valid:{'?' if value is None else value})")
         else:
             words.append(f"{label}={'?' if value is None else value}")
     return "; ".join(words) + ";"
