@@ -222,6 +222,29 @@ class ColumnCompiler:
         old, new = self.address(args[0]), self.address(args[4])
         self.system(to, "mremap", old, *(self._value(a) for a in args[1:4]), new)
 
+    def _call_reclaim_page(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        name = args[0].name if isinstance(args[0], s.Name) else ""
+        places = [place for place, bits in self.test.ptes.items() if bits.page == name]
+        if len(places) != 1 or self.test.vmas[places[0][0]].mm != self.stage.main_mm:
+            raise Unable("MADV_PAGEOUT takes only pages that one process maps")
+        self.program.call("madvise", self.stage.address(*places[0]), PAGE, CONSTANTS["MADV_PAGEOUT"], to=to)
+
+    def _call_mincore(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        p = self.program
+        size = self.number(args[1])
+        vector = self.stage.shared.words()
+        p.store(vector, 0)
+        p.call("mincore", self.address(args[0]), size, vector)
+        found, bit = p.reg(), p.reg()
+        p.load(found, vector)
+        p.op("SET", 0, to=to)
+        for page in range(
+            size // PAGE
+        ):  # the vector has a byte for each page, of which only the first bit has a meaning
+            p.op("SHIFT", found, 7 * page, to=bit)
+            p.op("AND", bit, 1 << page, to=bit)
+            p.op("OR", to, bit, to=to)
+
     def _call_clear_refs(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         p, stage = self.program, self.stage
         opened = p.reg()

@@ -26,8 +26,8 @@ _SIZES = {
     "MAX_GATHER_BATCH_COUNT": 19, "GATHER_BATCHES": 20, "GATHER_ENTRIES": 20 * 510, "MAX_TABLE_BATCH": 509,
 }  # fmt: skip
 
-CALLS = ("load", "store", "munmap", "mprotect", "madvise", "fork", "msync")
-ADVICE = {"DONTNEED": 4, "RANDOM": 1}
+CALLS = ("load", "store", "munmap", "mprotect", "madvise", "mremap", "fork", "msync")
+ADVICE = {"DONTNEED": 4, "RANDOM": 1, "FREE": 8}
 
 
 class BadScenario(SourceError):
@@ -200,7 +200,7 @@ from linux.fs import address_space
 from linux.mm import VM_MAYWRITE, VM_READ, VM_SHARED, VM_WRITE
 from linux.mm_types import Folio, mm_struct, vm_area_struct
 from setup import setup_cpu, setup_file, setup_file_page, setup_mm, setup_task, setup_vma, setup_zero_page
-from user import fork, madvise, mprotect, munmap, user_load, user_store, writeback
+from user import fork, madvise, mprotect, mremap, munmap, user_load, user_store, writeback
 from ptelab.lang import at
 """
 
@@ -255,6 +255,8 @@ def _lines(s: Statement, start: int) -> list[str]:
             return [f"    mprotect({place}, {1 if s.word == 'r' else 3})"]
         case "madvise" if s.word == "RANDOM":
             return []  # a hint for reading ahead, of which the model has nothing
+        case "mremap":  # as many tables further on as the mapping needs
+            return [f"    mremap({place.partition(',')[0]}, {s.count}, {s.count}, 3, {start + s.first + moved(s)})"]
         case "madvise":
             return [f"    madvise({place}, {ADVICE[s.word]})"]
         case "msync":
@@ -263,8 +265,13 @@ def _lines(s: Statement, start: int) -> list[str]:
             return ["    fork(at(mm_struct, 1))"]
 
 
+def moved(s: Statement) -> int:
+    """How many pages mremap moves a mapping: whole tables, as many as lie before its old end, and one more."""
+    return (s.count // ENTRIES + 2) * ENTRIES
+
+
 def _params(scenarios: Sequence[Counting], module: ir.Module, defaults: Mapping[str, int]) -> dict[str, int]:
-    tables = max((BASE_PAGE + s.offset + s.pages) // ENTRIES + 1 for s in scenarios)
+    tables = max((BASE_PAGE + s.offset + 2 * s.pages) // ENTRIES + 3 for s in scenarios)
     addresses = tables * ENTRIES
     params = dict(defaults) | {name: value for name, value in _SIZES.items() if name in defaults}
     params |= {"NR_CPUS": 1, "NR_THREADS": 1, "VALUE_MAX": 1, "NR_PAGES": addresses, "PTRS_PER_PMD": tables,

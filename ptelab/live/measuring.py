@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ptelab.live import binary
 from ptelab.live.column import PAGE, Unable
-from ptelab.live.counting import ADVICE, ENTRIES, Counting, Counts, Statement
+from ptelab.live.counting import ADVICE, ENTRIES, Counting, Counts, Statement, moved
 from ptelab.live.probe import Abilities
 from ptelab.live.program import Label, Program, Reg, Shared
 from ptelab.live.running import on_disk
@@ -187,6 +187,8 @@ def _statement(p: Program, s: Statement, start: int, child: Program) -> None:
             p.call("mprotect", first, size, _PROT[s.word])
         case "madvise":
             p.call("madvise", first, size, ADVICE[s.word])
+        case "mremap":
+            p.call("mremap", first, size, size, 3, first + moved(s) * PAGE)
         case "msync":
             p.call("msync", first, size, _MS_SYNC)
         case _:

@@ -112,8 +112,10 @@ def _check(test: Test, abilities: Abilities) -> None:
         raise Unable("huge pages are not made here")
     if any(b.slot for b in test.ptes.values()):
         raise Unable("a page that is swapped out is not made here")
-    if test.bounds.get("CONFIG_SWAP") and not abilities.swap:
+    if test.swap and not abilities.swap:
         raise Unable("no swap is on")
+    if abilities.swap and not test.swap and any("reclaim_page" in calls_of(c.process.body) for c in test.columns):
+        raise Unable("swap is on")
     if test.bounds.get("CONFIG_MEM_SOFT_DIRTY") and not abilities.soft_dirty:
         raise Unable("the kernel has no soft-dirty bits")
     if any(b.ksm for b in test.ptes.values()):
