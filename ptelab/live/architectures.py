@@ -27,11 +27,10 @@ _X86_64 = {
 _X86_64_CALLS = {
     "read": 0, "write": 1, "close": 3, "lseek": 8, "mmap": 9, "mprotect": 10, "munmap": 11, "rt_sigaction": 13,
     "ioctl": 16, "pread64": 17, "pwrite64": 18, "sched_yield": 24, "mremap": 25, "msync": 26, "mincore": 27,
-    "madvise": 28, "getpid": 39, "clone": 56, "exit": 60, "wait4": 61, "ftruncate": 77, "prctl": 157,
-    "gettid": 186, "futex": 202, "sched_setaffinity": 203, "fadvise64": 221, "exit_group": 231, "openat": 257,
-    "sync_file_range": 277, "vmsplice": 278, "pipe2": 293, "perf_event_open": 298, "process_vm_readv": 310, "process_vm_writev": 311,
-    "userfaultfd": 323, "io_uring_setup": 425, "io_uring_enter": 426, "io_uring_register": 427, "pidfd_open": 434,
-    "process_madvise": 440,
+    "madvise": 28, "clone": 56, "exit": 60, "wait4": 61, "ftruncate": 77, "prctl": 157, "futex": 202,
+    "sched_setaffinity": 203, "fadvise64": 221, "exit_group": 231, "openat": 257, "sync_file_range": 277,
+    "vmsplice": 278, "pipe2": 293, "perf_event_open": 298, "userfaultfd": 323, "io_uring_setup": 425,
+    "io_uring_enter": 426, "io_uring_register": 427,
 }  # fmt: skip
 
 
