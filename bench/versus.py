@@ -30,7 +30,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import peers  # found from the root
 from bench.agree import scenario
 
-MODELS = ["two_phase_commit:nr_Manager=8", "two_phase_commit:nr_Manager=9", "peterson:nr_Process=4"]
+MODELS = [
+    "two_phase_commit:nr_Manager=8", "two_phase_commit:nr_Manager=9", "peterson:nr_Process=4", "munmap+store+writeback",
+]  # fmt: skip
 MEMORY_MB = 6144
 
 
