@@ -52,6 +52,8 @@ class Devices:
         abilities = column.stage.abilities
         if self.uses_uffd and abilities.userfaultfd:
             raise column.unable(f"userfaultfd: {abilities.userfaultfd}")
+        if calls.count("pin_user_pages") > 1:
+            raise column.unable("the device that io_uring plays pins one page")
         if self.uses_ring and abilities.io_uring:
             raise column.unable(f"io_uring, which would pin the page: {abilities.io_uring}")
 

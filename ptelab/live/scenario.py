@@ -108,8 +108,10 @@ def _check(test: Test, abilities: Abilities) -> None:
             raise Unable("user space does not choose which mm a CPU has loaded")
     if any(f.device for f in test.files.values()):
         raise Unable("a driver's memory is needed")
-    if any(b.huge for b in test.ptes.values()):
+    if any(b.huge for b in test.ptes.values()) or test.bounds.keys() & {"TRANSPARENT_HUGEPAGE", "LARGE_FOLIOS"}:
         raise Unable("huge pages are not made here")
+    if test.bounds.get("SPARE_PAGES") == 0:
+        raise Unable("memory does not run out here")
     if any(b.slot for b in test.ptes.values()):
         raise Unable("a page that is swapped out is not made here")
     if test.swap and not abilities.swap:
