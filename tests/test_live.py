@@ -5,13 +5,19 @@ from __future__ import annotations
 
 import difflib
 import json
+import mmap
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from ptelab.cli import cli
-from ptelab.live.architectures import running
+from ptelab.live.architectures import ARCHITECTURES, Architecture, running
+from ptelab.live.binary import agent
+from ptelab.live.program import CONTROL, CONTROL_FD, SIGNAL, Label, Reg, Shared
 from ptelab.live.running import on_disk
 from ptelab.source import bundled_model
 
@@ -154,3 +160,49 @@ def test_a_wrong_model_is_noticed(tmp_path: Path, test: str, file: str, old: str
     status, text = live(test, "--patch", wrong_model(tmp_path, file, old, new))
     assert status == 1, text
     assert "!!! the model forbids what was seen" in text
+
+
+@pytest.mark.parametrize("machine", [pytest.param(m, id=name) for name, m in ARCHITECTURES.items()])
+def test_the_agent_runs_on_each_architecture(tmp_path: Path, machine: Architecture) -> None:
+    # Threads, processes, signals and system calls are machine code that no compiler has checked.
+    """No routine of the agent may be wrong on an architecture that its author did not have."""
+    emulator = [] if running() is machine else [shutil.which(f"qemu-{machine.triple.partition('-')[0]}")]
+    if emulator == [None]:
+        pytest.skip("no emulator of user programs for this architecture")
+    shared = Shared(machine, mmap.PAGESIZE)
+    done = shared.words()
+    main, thread, child = (shared.program() for _ in range(3))
+    loaded, signal, pid = main.reg(), main.reg(), main.reg()
+    page = 0x200000000
+    main.call("mmap", page, 4096, 3, 0x32, -1, 0)
+    main.store(page, 7)
+    main.load(loaded, page)
+    main.call("munmap", page, 4096)
+    refused = Label()
+    main.load(main.reg(), page, refused)
+    main.label(refused)
+    main.op("SET", Reg(SIGNAL), to=signal)
+    main.op("SPAWN", thread.number)
+    main.op("AWAIT", done, 1, 100)
+    main.op("FORK", child.number, to=pid)
+    main.call("wait4", -1, 0, 0, 0)
+    for program in (thread, child):
+        program.op("ARRIVE", done)
+    fd, memory = shared.lay_down()
+    image = tmp_path / "agent"
+    image.write_bytes(agent(machine))
+    image.chmod(0o700)
+    os.dup2(fd, CONTROL_FD)
+    try:
+        subprocess.run([*emulator, image], pass_fds=[CONTROL_FD], check=True, timeout=60)
+    finally:
+        os.close(CONTROL_FD)
+        os.close(fd)
+
+    def word(address: int) -> int:
+        return int.from_bytes(memory[address - CONTROL : address - CONTROL + 8], "little")
+
+    assert word(shared.register(main, loaded)) == 7
+    assert word(shared.register(main, signal)) == 11
+    assert 0 < word(shared.register(main, pid)) < 1 << 22
+    assert word(done) == 2

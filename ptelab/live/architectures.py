@@ -33,6 +33,28 @@ _X86_64_CALLS = {
     "io_uring_enter": 426, "io_uring_register": 427,
 }  # fmt: skip
 
+_ARM64 = {
+    "system_call": "e80300aa e00301aa e10302aa e20303aa e30304aa e40305aa e50306aa 010000d4c0035fd6",
+    "load": "e20300aa 000080d2 030080d2 430040f9 230000f9 c0035fd6",
+    "store": "e20300aa 000080d2 410000f9 c0035fd6",
+    "handler": "83feff10 44dc40f9 850003cb bfc000f1 a8000054 84100091 44dc00f9 405c00f9"
+    "c0035fd6 600c80d2 c80b80d2 010000d4",
+    "restorer": "681180d2 010000d4",
+    "spawn": "220c1ff8 020080d2 030080d2 040080d2 881b80d2 010000d4 a00000b5 e00741f8"
+    "014080d2 0108a0f2 20001fd6 c0035fd6",
+    "start": "00008092 014080d2 0108a0f2 20001fd6",
+    "relax": "3f2003d5 c0035fd6",
+}
+
+_ARM64_CALLS = {
+    "read": 63, "write": 64, "close": 57, "lseek": 62, "mmap": 222, "mprotect": 226, "munmap": 215,
+    "rt_sigaction": 134, "ioctl": 29, "pread64": 67, "pwrite64": 68, "sched_yield": 124, "mremap": 216, "msync": 227,
+    "mincore": 232, "madvise": 233, "clone": 220, "exit": 93, "wait4": 260, "ftruncate": 46, "prctl": 167,
+    "futex": 98, "sched_setaffinity": 122, "fadvise64": 223, "exit_group": 94, "openat": 56, "sync_file_range": 84,
+    "vmsplice": 75, "pipe2": 59, "perf_event_open": 241, "userfaultfd": 282, "io_uring_setup": 425,
+    "io_uring_enter": 426, "io_uring_register": 427,
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
@@ -60,6 +82,7 @@ def _architecture(
 
 ARCHITECTURES = {
     "x86_64": _architecture("x86_64", "x86_64-unknown-linux-gnu", 62, _X86_64, _X86_64_CALLS),
+    "aarch64": _architecture("arm64", "aarch64-unknown-linux-gnu", 183, _ARM64, _ARM64_CALLS),
 }
 """By the names that uname gives."""
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import functools
 import os
 import signal
 import time
@@ -21,12 +20,17 @@ _SPINS_MAX = 2000
 _SET_PDEATHSIG = 1
 
 
-@functools.cache
-def agent(machine_name: str) -> bytes:
-    """The executable for an architecture."""
-    from ptelab.live.architectures import ARCHITECTURES
+_made: dict[str, bytes] = {}
 
-    machine = ARCHITECTURES[machine_name]
+
+def agent(machine: Architecture) -> bytes:
+    """The executable for an architecture."""
+    if machine.triple not in _made:
+        _made[machine.triple] = _make(machine)
+    return _made[machine.triple]
+
+
+def _make(machine: Architecture) -> bytes:
     constants = {
         "ALL_ONES": (1 << 64) - 1, "CONTROL": program.CONTROL, "CONTROL_FD": program.CONTROL_FD,
         "NEVER": program.NEVER, "PROGRAMS_MAX": program.PROGRAMS_MAX,

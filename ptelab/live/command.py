@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from ptelab.litmus import build
 from ptelab.litmus.resolve import Test
 from ptelab.live import verdict as verdicts
 from ptelab.live.allowed import Allowed, allowed
-from ptelab.live.column import Unable
+from ptelab.live.column import PAGE, Unable
 from ptelab.live.counting import Counting, Counts, ModelCounts, read
 from ptelab.live.measuring import Measured, measure
 from ptelab.live.observed import labels
@@ -56,6 +57,9 @@ def live(paths: Sequence[Path], options: Options, seconds: float, directory: Pat
     abilities = probe()
     if abilities.machine is None:
         explain(f"skipped: the agent has no machine code for {os.uname().machine}")
+        return SKIPPED
+    if mmap.PAGESIZE != PAGE:
+        explain(f"skipped: pages of {mmap.PAGESIZE} bytes")
         return SKIPPED
     options = replace(options, arch=abilities.machine.profile)
     session = Session(abilities, options, seconds, directory, as_json, echo, explain)

@@ -75,15 +75,15 @@ def _once(scenario: Counting, abilities: Abilities, known: Mapping[str, Tracepoi
         out = os.memfd_create("ptelab-events")
         stack.callback(os.close, out)
         os.set_inheritable(out, True)
-        shared = Shared(mmap.PAGESIZE)
+        machine = abilities.machine
+        assert machine is not None
+        shared = Shared(machine, mmap.PAGESIZE)
         errors = shared.words()
         _write(scenario, shared, list(known.values()), file, out, errors)
         fd, memory = shared.lay_down()
         stack.callback(memory.close)
-        machine = abilities.machine
-        assert machine is not None
         try:
-            child = binary.start(binary.agent(machine.profile), fd, {abilities.cpus[0]})
+            child = binary.start(binary.agent(machine), fd, {abilities.cpus[0]})
         finally:
             os.close(fd)
         binary.finish(child, _patience())

@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ptelab.live.architectures import Architecture
+
 WORD = 8
 CONTROL = 0x10000000
 """Where the shared memory lies in every process of the agent."""
@@ -56,7 +58,8 @@ Arg: TypeAlias = int | Reg | Label
 class Shared:
     """The shared memory: words that programs use, the programs themselves, and the results behind them."""
 
-    def __init__(self, results_bytes: int) -> None:
+    def __init__(self, machine: Architecture, results_bytes: int) -> None:
+        self.machine = machine
         self.results_bytes = results_bytes
         self.data: dict[int, bytes] = {}
         self.programs: list[Program] = []
@@ -139,11 +142,7 @@ class Program:
 
     def call(self, name: str, *args: Arg, to: Reg | None = None) -> None:
         """Append a system call."""
-        from ptelab.live.architectures import running
-
-        machine = running()
-        assert machine is not None
-        self.op("SYSCALL", machine.numbers[name], *args, to=to)
+        self.op("SYSCALL", self.shared.machine.numbers[name], *args, to=to)
 
     def die_with_parent(self) -> None:
         """Let the process end when the thread that forked it does, however that comes."""

@@ -115,7 +115,7 @@ def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, resu
         machine = stage.abilities.machine
         assert machine is not None
         try:
-            child = binary.start(binary.agent(machine.profile), fd)
+            child = binary.start(binary.agent(machine), fd)
         finally:
             os.close(fd)
         stop = _Stop(memory, stage, time.monotonic() + seconds)

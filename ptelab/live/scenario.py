@@ -59,7 +59,8 @@ class Stage:
     ending: frozenset[str] = frozenset()  # mms whose columns call exit: each is a process of its own
 
     def __post_init__(self) -> None:
-        self.shared = Shared(0)
+        assert self.abilities.machine is not None
+        self.shared = Shared(self.abilities.machine, 0)
         words = self.shared.words
         self.stop, self.delay, self.row, self.run = words(), words(), words(), words()
         self.go, self.start, self.done, self.ready, self.seen, self.fin = (words() for _ in range(6))

@@ -51,7 +51,7 @@ def tracepoints() -> dict[str, Tracepoint]:
     found = _read_formats(Path("/sys/kernel/tracing")) or _mounted_privately()
     missing = [name for name in TRACEPOINTS if name not in found]
     if missing:
-        raise NoTracing(f"the kernel does not show the tracepoint {missing[0]} (tracefs needs root)")
+        raise NoTracing(f"no tracepoint {missing[0]} is to be seen (tracefs needs root)")
     return found
 
 
