@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 import multiprocessing
 import os
+import re
 import time
 import tomllib
 from collections import Counter
@@ -17,16 +19,17 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
-from ptelab import checking
+from ptelab import bundled, checking
 from ptelab.checking import Options
 from ptelab.frontend import DialectError
 from ptelab.layout import LayoutError
 from ptelab.link import LinkError
+from ptelab.litmus.profiles import covers
 from ptelab.litmus.resolve import Test
 from ptelab.litmus.syntax import LitmusError
 from ptelab.mutation.operators import mutants
 from ptelab.mutation.shapes import Mutant
-from ptelab.source import SourceError, Sources, bundled_model, owner
+from ptelab.source import SourceError, Sources, Text, bundled_model, owner
 
 KILLED, SURVIVED, NOT_REACHED, NOT_COMPILED, LIMIT = "killed", "survived", "not reached", "not compiled", "limit"
 
@@ -150,14 +153,14 @@ def useful(mutant: Mutant, runs: Sequence[Run], model: Path | None) -> list[Run]
 
 
 def ordered(mutant: Mutant, runs: Sequence[Run], kills: Kills, hint: str) -> list[Run]:
-    """Cheap runs first, one profile after the other; before all what killed other mutants of the same function."""
+    """Cheap runs first, one profile after the other; before all what caught other changes of the same function."""
     place = (mutant.path, mutant.function)
     profiles = list(dict.fromkeys(r.arch for r in runs))
 
     def key(r: Run) -> tuple[int, int, float]:
         here = kills[(*place, r.name)]
         worth = 1 + 8 * here + 4 * kills[(mutant.path, "", r.name)] + kills[("", "", r.name)]
-        return (0 if r.name == hint else 1, profiles.index(r.arch), r.seconds / worth)
+        return (0 if r.name == hint else 1, 0 if here else 1 + profiles.index(r.arch), r.seconds / worth)
 
     return sorted(runs, key=key)
 
@@ -208,7 +211,7 @@ def run(
     """Judge mutants in processes of their own: one that never comes to an end is stopped."""
     context = multiprocessing.get_context("fork")
     waiting = list(reversed(work))
-    kills: Kills = Counter()
+    kills = catchers(runs, plan.options.model)
     places = {m.id: m for m in work}
     for judged in known.values():
         _count(kills, judged, places.get(judged.id))
@@ -241,6 +244,34 @@ def run(
             process.join()
             pipe.close()
             busy.remove(entry)
+
+
+def catchers(runs: Sequence[Run], model: Path | None) -> Kills:
+    """What is known before: tests that catch a bundled patch, by the functions that the patch changes."""
+    kills: Kills = Counter()
+    places = {id_: _patched(patch.path, model) for id_, patch in bundled.patches().items()}
+    for run in runs:
+        for claim in run.test.patches:
+            if covers(claim.arches, run.arch) and claim.result != run.test.on(run.arch).expected:
+                for path, function in places.get(claim.id, ()):
+                    kills[(path, function, run.name)] += 1
+                    kills[(path, "", run.name)] += 1
+    return kills
+
+
+def _patched(patch: Path, model: Path | None) -> set[tuple[str, str]]:
+    paths = set(re.findall(r"^\+\+\+ (?:b/)?(?:model/)?(\S+\.py)", patch.read_text(encoding="utf-8"), re.MULTILINE))
+    try:
+        texts = [Sources("x86_64", model), Sources("x86_64", model, patches=(patch,))]
+        found = [{(path, *f) for path in paths for f in _functions(texts[i].read(path))} for i in (0, 1)]
+    except (SourceError, SyntaxError):
+        return set()
+    return {(path, name) for path, name, _ in found[0] ^ found[1]}
+
+
+def _functions(text: Text | None) -> set[tuple[str, str]]:
+    tree = ast.parse(text.text) if text is not None else ast.Module([], [])
+    return {(n.name, ast.dump(n)) for n in tree.body if isinstance(n, ast.FunctionDef)}
 
 
 def _count(kills: Kills, judged: Judged, mutant: Mutant | None) -> None:
