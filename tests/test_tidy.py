@@ -58,7 +58,7 @@ LAYERS: dict[str, set[str]] = {
     "programs": {"frontend", "ir", "reduce", "scenario", "source"},
     "checking": {"litmus", "machine", "search", "native", "exploration", "scenario", "source"},
     "coverage": {"frontend", "ir", "source"},
-    "mutation": {"checking", "frontend", "layout", "link", "litmus", "source"},
+    "mutation": {"bundled", "checking", "frontend", "layout", "link", "litmus", "source"},
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
     "live": {"checking", "frontend", "ir", "litmus", "native", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
