@@ -215,6 +215,26 @@ def test_export_says_how_the_model_is_run(tmp_path: Path) -> None:
         assert file.name in text and "--set nr_Manager=4 --no-reduce" in text
 
 
+def test_a_choose_that_is_too_wide_is_refused(tmp_path: Path) -> None:
+    """A rule for each of thousands of alternatives is no model that anybody could explore."""
+    file = tmp_path / "p.py"
+    file.write_text("""from ptelab.lang import choose, struct, at, thread, u16
+
+
+@struct
+class Page:
+    refs: u16
+
+
+@thread()
+def f() -> None:
+    some: u16 = choose(at(Page, 0).refs)
+    at(Page, 0).refs = some
+""", encoding="utf-8")  # fmt: skip
+    result = run("--to", "murphi", file)
+    assert result.exit_code == 2 and "choose() among" in result.stderr and result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("words", [
     ("--to", "cobol", "store+writeback"), ("store+writeback",), ("--to", "promela", "nothing+here"),
     ("--to", "promela", "none.py"), ("--to", "promela", "store+writeback", "--set", "N=1"),

@@ -21,6 +21,7 @@ from ptelab.scenario import Scenario
 ThreadStart = tuple[int, tuple[tuple[int, ...], ...]]
 
 
+ALTERNATIVES_MAX = 1024
 LEFT_OUT = "left_out"
 """The flag of code that is not in the exported model: the other checker went where ours never does."""
 
@@ -141,6 +142,10 @@ class Plan:
                     fits = 1 << self.layout.width(function.vars[stmt.dst])
                     largest = bound(stmt.count, function, self.layout)
                     most = max(most, fits if largest is None else min(fits, largest))
+        if most > ALTERNATIVES_MAX:
+            raise ExportError(
+                f"{self.scenario.name}: choose() among {most} is too wide; write a type with a bound instead"
+            )
         return most
 
     def start_place(self, thread: int) -> int:
