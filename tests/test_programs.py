@@ -190,3 +190,11 @@ def test_many_workers_lose_nothing(threads: int, monkeypatch: pytest.MonkeyPatch
     for _ in range(10):
         found = checking.explore_scenario(scenario, Options(threads=threads))
         assert (found.states, found.transitions, found.depth, found.flags) == (8_832, 37_345, 16, {})
+
+
+@pytest.mark.parametrize("size", [1 << 20, 5 << 20, 12 << 20])
+def test_memory_is_used_up_to_the_limit_and_not_beyond(size: int) -> None:
+    """A limit must neither be passed nor leave half of the memory unused."""
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 8}, frozenset())
+    found = checking.explore_scenario(scenario, Options(memory_bytes=size))
+    assert found.stopped == "memory" and size / 2 < found.memory_bytes <= size * 1.05

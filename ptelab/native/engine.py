@@ -31,6 +31,7 @@ from ptelab.native.store import Shape, Store, TooFine
 QUICK, OPTIMISED = 0, 2  # LLVM's speed levels
 LONG_RUN = 1_000_000  # executed transitions from which on optimised code is worth its compilation
 BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock
+FREE_FOR_RECORD = 256  # bytes that must be free for each record that is expanded unwatched
 PARALLEL_LEVEL = 4000  # states in a level from which on it is given to all workers
 
 
@@ -378,9 +379,14 @@ class Engine:
         if self.store.pending:
             self.store.hand_out()
         if pool is None or (queue < PARALLEL_LEVEL and all(map(self.store.idle, self.store.workers[1:]))):
-            return [self._work(control, workers[0].address, BUDGET)]
-        futures = [pool.submit(self._work, control, w.address, BUDGET) for w in workers]
+            return [self._work(control, workers[0].address, self._budget())]
+        futures = [pool.submit(self._work, control, w.address, self._budget()) for w in workers]
         return [f.result() for f in futures]
+
+    def _budget(self) -> int:
+        """Chunks to expand before memory is looked at again: near the limit only few."""
+        free = max(self.memory_bytes - self.store.used(), 0)
+        return min(BUDGET, 1 + free // (x.CHUNK * FREE_FOR_RECORD * self.threads))
 
     def _progress(self, depth: int, started: float) -> Progress:
         states = sum(w[x.INSERTED] for w in self.workers)

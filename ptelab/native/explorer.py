@@ -7,10 +7,10 @@ bits: its *code*.  A thread's transition sees shared memory and its own part onl
 each pair of numbers, remembered by the worker (*memo*), and from then on is an exclusive-or of two codes.
 
 The seen set is one table of words, eight to a bucket, that workers fill by compare-and-swap.  The code is mixed by a
-bijection; the bucket's number holds its first bits and the entry the others (and how far it lies from its bucket), so
-the table holds the codes themselves and finding a state takes one cache line.  Each new state is a *record*: its
-number counts states in the order found, `META` tells how it was first reached (alternative << 48, thread << 40, number
-of the parent's record + 1), `QUEUE` and `HIGHS` hold its code until it has been expanded.
+bijection; the bucket's number holds its first bits and the entry the others (and how many full buckets were passed
+by), so the table holds the codes themselves and finding a state takes one cache line.  Each new state is a *record*:
+its number counts states in the order found, `META` tells how it was first reached (alternative << 48, thread << 40,
+number of the parent's record + 1), `QUEUE` and `HIGHS` hold its code until it has been expanded.
 
 Functions whose names begin with `_` are compiled into their callers.  What the tables need is in `tables.py`, which is
 translated together with this file.

@@ -24,7 +24,7 @@ SLOTS_EAGER = 1 << 22  # up to this size the seen set grows by four, then by two
 INDEX_MIN = 1 << 10
 MEMO_BITS_MIN = 11
 PIPE_MIN = 1 << 12
-SLICE = 1 << 22  # slots that are moved before the memory that they had is given back
+SLICE = 1 << 18  # slots that are moved before the memory that they had is given back
 
 
 _KEPT_OF_PART = (x.P_COUNT, x.P_LIMIT, x.P_SHIFT, x.P_MASK, x.P_HIGH)
@@ -229,7 +229,8 @@ class Store:
         if any(self._replace_table(self.slots * factor, repack=False) for factor in factors):
             return True
         last = self.slots * 93 // 100
-        full = self.control[x.ROOM_AT] == last or self.control[x.END] < self.control[x.ROOM_AT]
+        reserved = self.control[x.END] + x.OUT_CHUNK * len(self.workers)  # by workers, who may have given some back
+        full = self.control[x.ROOM_AT] == last or reserved < self.control[x.ROOM_AT]
         self.control[x.ROOM_AT] = last
         return not full
 
@@ -278,11 +279,12 @@ class Store:
             worker.forget()
             done = True
         if block[x.MEMO_COUNT] * 4 >= 3 << block[x.MEMO_BITS]:
-            if 2 * worker.memo.bytes > max(self.memory_bytes // 8, 1 << 22):
+            larger = 2 * worker.memo.bytes
+            if larger > max(self.memory_bytes // 8, 1 << 18) or self.used() + larger > self.memory_bytes:
                 worker.forget()
             else:
                 old, slots = worker.memo, 1 << block[x.MEMO_BITS]
-                worker.memo = Map(2 * old.bytes, huge=True)
+                worker.memo = Map(larger, huge=True)
                 block[x.MEMO], block[x.MEMO_BITS] = worker.memo.address, block[x.MEMO_BITS] + 1
                 self._move_memo(block.address, old.address, slots)
                 old.close()

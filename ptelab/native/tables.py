@@ -166,8 +166,8 @@ def _insert(ctl, me, mixed, high, meta):
                     _record(ctl, me, _unmix(mixed) ^ (high * SPREAD), high, meta)
                     return 0
         entry = entry + (1 << 59)
-        bucket = bucket + 1
         tries = tries + 1
+        bucket = bucket + tries
     return 1
 
 
@@ -200,7 +200,8 @@ def migrate(ctl, me, old, low, end, bits, repack):
     while low < end:
         entry = load(old, low)
         if entry != 0:
-            bucket = ((low >> 3) - ((entry >> 59) - 1)) & mask
+            tries = (entry >> 59) - 1
+            bucket = ((low >> 3) - ((tries * (tries + 1)) >> 1)) & mask
             mixed = (bucket << shift) | (entry & ((1 << shift) - 1))
             high = (entry & 0x07FFFFFFFFFFFFFF) >> shift
             if repack != 0:
@@ -227,8 +228,8 @@ def _place(ctl, mixed, high):
                 return 0
             empty = match8(line, entry, 0) >> 8
         entry = entry + (1 << 59)
-        bucket = bucket + 1
         tries = tries + 1
+        bucket = bucket + tries
     return 1
 
 
