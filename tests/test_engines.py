@@ -182,14 +182,16 @@ def lengths(found: Exploration) -> tuple[object, ...]:
     return found.states, found.transitions, found.depth, outcomes, flags, found.reached
 
 
-@pytest.fixture(scope="module", params=["roomy", "cramped"])
+@pytest.fixture(scope="module", params=["roomy", "cramped", "high"])
 def tables(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tables as they are, and so small at first that each of them grows many times."""
+    """Tables as they are; so small at first that each of them grows many times; codes that need their high bits."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "cramped":
             patch.setattr(engine, "PARALLEL_LEVEL", 4)
             for name, value in CRAMPED.items():
                 patch.setattr(store, name, value)
+        if request.param == "high":
+            patch.setattr(store, "CODE_BITS", 12)
         yield
 
 

@@ -32,6 +32,7 @@ QUICK, OPTIMISED = 0, 2  # LLVM's speed levels
 LONG_RUN = 1_000_000  # executed transitions from which on optimised code is worth its compilation
 BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock
 FREE_FOR_RECORD = 256  # bytes that must be free for each record that is expanded unwatched
+COARSEST = 2  # the last way to group threads into parts
 PARALLEL_LEVEL = 4000  # states in a level from which on it is given to all workers
 
 
@@ -87,6 +88,8 @@ class Engine:
                 try:
                     self._explore(start, started, time_s, progress)
                 except TooFine:
+                    if self._groups >= COARSEST:
+                        raise MemoryError("two parts have too many contents for one word") from None
                     self.store.close()
                     self._groups += 1
                     self.resume = self._working = False
@@ -146,7 +149,7 @@ class Engine:
         threads = self.machine.scenario.threads
         if self._groups == 0:
             return [[t] for t in range(len(threads))]
-        if self._groups > 1:
+        if self._groups == COARSEST:
             return [list(range(len(threads)))]
         cpus = dict.fromkeys(t.cpu for t in threads)
         return [[n for n, t in enumerate(threads) if t.cpu == cpu] for cpu in cpus]

@@ -130,7 +130,7 @@ class Store:
             self._set(n, x.P_INDEX, self._indexes[n].address)
             self._set(n, x.P_INDEX_MASK, INDEX_MIN - 1)
         others = len(shape.parts) - 1
-        own = max(1, min(OWN_BITS, 44 // others))
+        own = max(1, min(OWN_BITS, (CODE_BITS - min(20, CODE_BITS // 3)) // others))
         self._lay_out([min(SHARED_BITS, CODE_BITS - own * others), *[own] * others])
         self._units = Words(x.U_SIZE * len(shape.units))
         for n, (part, first, last, ends) in enumerate(shape.units):
