@@ -18,7 +18,7 @@ from ptelab.commands.shared import BadInput, memory_default
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 @click.option("--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a patch to the model.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.4, show_default=True, help="Per test.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.25, show_default=True, help="Per test.")
 @click.option("--directory", type=click.Path(path_type=Path), metavar="DIR", help="Where files are made; on a disk.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, seconds: float,

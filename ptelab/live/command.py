@@ -18,6 +18,7 @@ from ptelab.litmus import build
 from ptelab.litmus.resolve import Test
 from ptelab.live import verdict as verdicts
 from ptelab.live.allowed import Allowed, allowed
+from ptelab.live.binary import Crashed, Hung
 from ptelab.live.column import PAGE, Unable
 from ptelab.live.counting import Counting, Counts, ModelCounts, read
 from ptelab.live.measuring import Measured, measure
@@ -88,7 +89,12 @@ def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
             session.explain(f"Test {test.name} skipped: {error}")
             statuses.append("skipped")
     for (test, _), outcomes in zip(todo, _explored(session, todo), strict=True):
-        judged = _perform(session, test, outcomes)
+        try:
+            judged = _perform(session, test, outcomes)
+        except Crashed as error:
+            session.explain(f"!!! Test {test.name}: {error}")
+            statuses.append("failed")
+            continue
         statuses.append(judged.status)
         runs += judged.result.runs
         if session.as_json:
@@ -147,6 +153,10 @@ def _counts(session: Session, paths: Sequence[Path]) -> list[str]:
             except (Unable, NoTracing) as error:
                 session.explain(f"Count {scenario.name} skipped: {error}")
                 statuses.append("skipped")
+                continue
+            except (Crashed, Hung) as error:
+                session.explain(f"!!! Count {scenario.name}: {error}")
+                statuses.append("failed")
                 continue
             try:
                 counted: Counts | str = model.counts(scenario)

@@ -33,7 +33,7 @@ _ON_TASK_SWITCH = 0  # a reason of tlb_flush
 _SECONDS = 60.0
 
 
-REPETITIONS = 3
+REPETITIONS = 2
 """How often a scenario is counted when the counts agree; when they do not, more often, and most must."""
 
 _REPETITIONS_MAX = 9
@@ -100,7 +100,7 @@ def _patience() -> Callable[[], None]:
 
     def check() -> None:
         if time.monotonic() > deadline:
-            raise binary.Hung
+            raise binary.Hung("the agent did not come to an end")
 
     return check
 
