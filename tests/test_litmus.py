@@ -24,7 +24,7 @@ from ptelab.litmus.resolve import resolve
 
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
-MACHINE_STATES_MAX = 4_000
+MACHINE_STATES_MAX = 1_000
 """Tests with at most so many states are also explored by the reference machine and without reductions."""
 
 

@@ -7,6 +7,7 @@ from entry import fault_is_write
 from linux.mm import vm_fault
 from linux.mm_inline import mm_tlb_flush_nested
 from linux.mm_types import VM_FAULT_NOPAGE, Folio, vm_area_struct, vm_fault_t
+from memcg_v1 import mem_cgroup_move_account
 from mm.memory import (
     do_pte_missing,
     finish_fault,
@@ -155,3 +156,9 @@ def sometimes_second_mapper(folio: Folio) -> None:
 def sometimes_full_mm(tlb: mmu_gather) -> None:
     """The last user of an mm is gone, and everything goes."""
     reach("full_mm_gather")
+
+
+@on_entry(mem_cgroup_move_account)
+def sometimes_charge_moves(folio: Folio) -> None:
+    """A page is to be charged to another cgroup."""
+    reach("charge_moves")
