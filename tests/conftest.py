@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+gc.set_threshold(20_000, 50, 100)  # as in the command: a model is many objects that stay
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
