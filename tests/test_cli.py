@@ -69,7 +69,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         ("MM ", "C ", [":1:1:", "MM NAME"]),
         ("Result: Always", "Result: Perhaps", [":3:4:", "Never, Sometimes, Always"]),
         ("Arch=", "Arhc=", ["Arch, Reach, Patch or Bounds"]),
-        ("Arch=x86_64", "Arch=mips", ["mips", "x86_64, x86_64+up, arm64"]),
+        ("Arch=x86_64", "Arch=mips", ["mips", "x86_64, x86_64+tce, x86_64+up, arm64"]),
         ("Arch=", "Reach=no_such_situation\nArch=", ["no_such_situation", "store_faults"]),
         ("Arch=", "Bounds=NO_SUCH:1\nArch=", ["NO_SUCH", "MAX_GATHER_BATCH"]),
         ("Arch=", "Bounds=NR_PAGES:1\nArch=", ["NR_PAGES follows from the test"]),

@@ -25,7 +25,7 @@ from ptelab.litmus.resolve import resolve
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
 MACHINE_STATES_MAX = 1_000
-"""Tests with at most so many states are also explored by the reference machine and without reductions."""
+"""Tests with fewer states are also explored by the reference machine and without reductions."""
 
 
 def stem(path: Path) -> str:
@@ -77,10 +77,12 @@ def expected(path: Path) -> dict[str, Any]:
 
 
 def small() -> list[tuple[Path, str]]:
-    """The tests, each on each of its profiles, that the reference machine can explore."""
+    """The tests that the reference machine can explore, each on the profile where it has the fewest states."""
     found = []
     for path in FILES:
-        found += [(path, arch) for arch, e in expected(path).items() if e["states"] <= MACHINE_STATES_MAX]
+        states, arch = min(((e["states"], arch) for arch, e in expected(path).items()), default=(MACHINE_STATES_MAX, ""))
+        if states < MACHINE_STATES_MAX:
+            found.append((path, arch))
     return found
 
 
