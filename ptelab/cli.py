@@ -436,7 +436,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
         click.echo(f"[{done}/{len(work)}] {found.id}: {found.what}: {found.verdict}{by}")
 
     campaign.run(todo, runs, campaign.Plan(options, mutant_s=time_s, most=most), jobs, known, report)
-    click.echo("\n".join(campaign.summary([judged[m.id] for m in work], reasons)))
+    click.echo("\n".join(campaign.summary([judged[m.id] for m in work if m.id in judged], reasons)))
     if any(j.verdict == campaign.LIMIT for j in judged.values()):
         return LIMIT
     return FAILED if any(j.verdict == campaign.SURVIVED and j.id not in reasons for j in judged.values()) else OK

@@ -29,7 +29,7 @@ from ptelab.litmus.resolve import Test
 from ptelab.litmus.syntax import LitmusError
 from ptelab.mutation.operators import mutants
 from ptelab.mutation.shapes import Mutant
-from ptelab.source import SourceError, Sources, Text, bundled_model, owner
+from ptelab.source import SourceError, Sources, Text, arch_directory, bundled_model, owner
 
 KILLED, SURVIVED, NOT_REACHED, NOT_COMPILED, LIMIT = "killed", "survived", "not reached", "not compiled", "limit"
 
@@ -208,9 +208,13 @@ def run(
     work: Sequence[Mutant], runs: Sequence[Run], plan: Plan, jobs: int, known: Mapping[str, Judged],
     report: Callable[[Judged], None],
 ) -> None:  # fmt: skip
-    """Judge mutants in processes of their own: one that never comes to an end is stopped."""
+    """Judge mutants in processes of their own: one that never comes to an end is stopped.
+
+    Those of an architecture that is not tested stay as they are.
+    """
     context = multiprocessing.get_context("fork")
-    waiting = list(reversed(work))
+    arches = {arch_directory(r.arch) for r in runs}
+    waiting = [m for m in reversed(work) if not owner(m.path) or owner(m.path) in arches]
     kills = catchers(runs, plan.options.model)
     places = {m.id: m for m in work}
     for judged in known.values():
