@@ -80,7 +80,9 @@ def small() -> list[tuple[Path, str]]:
     """The tests that the reference machine can explore, each on the profile where it has the fewest states."""
     found = []
     for path in FILES:
-        states, arch = min(((e["states"], arch) for arch, e in expected(path).items()), default=(MACHINE_STATES_MAX, ""))
+        states, arch = min(
+            ((e["states"], arch) for arch, e in expected(path).items()), default=(MACHINE_STATES_MAX, "")
+        )
         if states < MACHINE_STATES_MAX:
             found.append((path, arch))
     return found
