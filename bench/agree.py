@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ptelab import bundled, checking, programs
+from ptelab import bundled, checking, programs, reduce
 from ptelab.checking import Options
 from ptelab.commands.export import LANGUAGES, plan_of
 from ptelab.litmus import build
@@ -36,7 +36,7 @@ def scenario(model: str) -> Scenario:
     name, _, values = model.partition(":")
     if (path := ROOT / "bench" / f"{name}.py").exists():
         pairs = (word.split("=") for word in values.split(",") if word)
-        return programs.read(path, {n: int(v) for n, v in pairs}, frozenset())
+        return programs.read(path, {n: int(v) for n, v in pairs}, reduce.NONE)
     name, _, patch = model.partition("!")
     name, _, arch = name.partition("@")
     arch = arch or "x86_64"

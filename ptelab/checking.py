@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ptelab import search
+from ptelab import reduce, search
 from ptelab.exploration import Exploration
 from ptelab.litmus.build import Built, build
 from ptelab.litmus.judge import Verdict, judge, named_flags
@@ -44,6 +44,7 @@ class Options:
     watch: tuple[Observation, ...] = ()  # what outcomes show besides what the test asks for
     engine: EngineName = "native"
     reduce: bool = True
+    without: frozenset[str] = frozenset()  # reductions that are off, by name
     threads: int = 1
     memory_bytes: int = 2 << 30
     time_s: float | None = None
@@ -72,7 +73,8 @@ def skipped(test: Test, arch: str) -> str:
 
 def prepare(test: Test, options: Options) -> Built:
     """The test as a scenario."""
-    return build(test, options.arch, options.model, options.patches, options.reduce, dict(options.edits), options.watch)
+    reductions = reduce.chosen(options.reduce, options.without)
+    return build(test, options.arch, options.model, options.patches, reductions, dict(options.edits), options.watch)
 
 
 def explore(built: Built, options: Options) -> Exploration:

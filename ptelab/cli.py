@@ -35,6 +35,8 @@ from ptelab.commands.shared import (
     is_terminal,
     memory_default,
     read_test,
+    reduction_options,
+    reduction_words,
 )
 from ptelab.coverage import Coverage
 from ptelab.exploration import format_choices, parse_choices
@@ -109,19 +111,27 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a bundled patch or a diff of the model."
         ),
         click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model."),
-        click.option("--no-reduce", is_flag=True, help="Switch all reductions off."),
+        reduction_options,
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _options(arch: str, patches: Sequence[str], model: Path | None, no_reduce: bool, **more: Any) -> Options:
+def _options(
+    arch: str,
+    patches: Sequence[str],
+    model: Path | None,
+    no_reduce: bool,
+    without: Sequence[frozenset[str]],
+    **more: Any,
+) -> Options:
     checking.check_arch(arch)
     if model is not None and not model.is_dir():
         raise BadInput(f"{model}: no such directory; --model takes a copy of the model")
     paths = tuple(bundled.patch_path(word) for word in patches)
-    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, **more)
+    off = frozenset().union(*without)
+    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, without=off, **more)
 
 
 def _profile_list(words: str) -> tuple[str, ...]:
@@ -244,9 +254,7 @@ def _replay_command(path: Path, verdict: Verdict, model: dict[str, Any]) -> str:
         words += ["--patch", patch]
     if model["model"] is not None:
         words += ["--model", str(model["model"])]
-    if model["no_reduce"]:
-        words.append("--no-reduce")
-    return shlex.join(words)
+    return shlex.join(words + reduction_words(model["no_reduce"], model["without"]))
 
 
 def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, Any]) -> None:

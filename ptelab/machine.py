@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptelab import ir
+from ptelab import ir, split
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
 from ptelab.link import Code, Context, Program, with_ghost_calls
@@ -126,6 +126,7 @@ class Machine:
             [*roots, self.setup_name, self.final_name],
             self.reduction.free_fields,
             keep_dead=not self.reduction.dead,
+            extra_stops={} if self.reduction.local else split.of(scenario, module, self.reduction.free_fields),
         )
         stack = {f"nr_{name}": max(1, number) for name, number in self.program.stack_pools.items()}
         self.layout = Layout(module, scenario.params | stack)

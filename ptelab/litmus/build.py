@@ -47,7 +47,7 @@ def build(
     arch: str,
     model: Path | None = None,
     patches: Sequence[Path] = (),
-    reductions: bool = True,
+    reductions: frozenset[str] = frozenset(reduce.REDUCTIONS),
     edits: Mapping[str, str] | None = None,
     watch: Sequence[Observation] = (),
 ) -> Built:
@@ -76,7 +76,7 @@ def build(
         final=function("final"),
         observed=generated.observed,
         symbols=_symbols(test),
-        reductions=frozenset(reduce.REDUCTIONS if reductions else ()),
+        reductions=reductions,
     )
     if scenario.params.get("nr_Table") == 1:  # then the slots of the one table are the addresses
         scenario.symbols["pte_p"] = scenario.symbols["addr"]

@@ -88,13 +88,13 @@ class Engine:
                 try:
                     self._explore(start, started, time_s, progress)
                 except TooFine:
-                    if self._groups >= COARSEST:
-                        raise MemoryError("two parts have too many contents for one word") from None
-                    self.store.close()
-                    self._groups += 1
-                    self.resume = self._working = False
-                    self.found = Exploration(threads=self.threads)
-                    continue
+                    if self._groups < COARSEST:
+                        self.store.close()
+                        self._groups += 1
+                        self.resume = self._working = False
+                        self.found = Exploration(threads=self.threads)
+                        continue
+                    self.found.complete, self.found.stopped = False, "memory"  # two parts do not fit a word
                 except KeyboardInterrupt:
                     self.found.complete, self.found.stopped = False, "interrupt"
                 self._collect()
@@ -117,6 +117,8 @@ class Engine:
         if self._file is not None:
             if self.found.complete:
                 self._file.remove()
+            elif self.store.broken:
+                self.found.checkpoint = "no checkpoint: the seen set was lost when it should have grown"
             else:
                 self.found.checkpoint = self._file.write(self.store, at, self._groups)
 

@@ -110,6 +110,7 @@ class Store:
         self.meta, self.queue, self.highs = Map(room), Map(room), Map(room // 4)
         for at, memory in ((x.META, self.meta), (x.QUEUE, self.queue), (x.HIGHS, self.highs)):
             self.control[at] = memory.address
+        self.broken = False  # the seen set is lost; what else was found stands
         self.pending: list[tuple[int, int]] = []  # records of the level that were taken but not all expanded
         self._gaps: list[tuple[int, int]] = []  # records reserved by workers that are no more
         self._parts = Words(x.P_SIZE * len(shape.parts))
@@ -219,15 +220,19 @@ class Store:
                 for w, (a, b) in zip(self.workers, pairwise(cuts), strict=True)
             ]
             if any(self._all(self._migrate, arguments)):
-                raise MemoryError("the seen set is too uneven")
+                self.broken = True  # some state has no place: what is moved and what is not cannot be told any more
+                old.close()
+                return False
             old.release(8 * high)
         old.close()
         return True
 
     def _grow_table(self) -> bool:
         factors = (4, 2) if self.slots < SLOTS_EAGER else (2,)
-        if any(self._replace_table(self.slots * factor, repack=False) for factor in factors):
+        if any(self._replace_table(self.slots * factor, repack=False) for factor in factors if not self.broken):
             return True
+        if self.broken:
+            return False
         last = self.slots * 93 // 100
         reserved = self.control[x.END] + x.OUT_CHUNK * len(self.workers)  # by workers, who may have given some back
         full = self.control[x.ROOM_AT] == last or reserved < self.control[x.ROOM_AT]
