@@ -320,6 +320,7 @@ def driver_free(mapping: address_space) -> None:
 
 def write_protect(mapping: address_space, first_index: pgoff_t, nr: pgoff_t) -> u4:
     """A driver lets the next store to each page of a range fault: how many entries lost the right to store."""
+    choose(1)
     return wp_shared_mapping_range(mapping, first_index, nr)
 
 

@@ -18,7 +18,7 @@ from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.types import Errno
 from mm.gup import gup_fast
 from mm.ksm import replace_page
-from mm.madvise import MADV_DONTNEED, MADV_FREE
+from mm.madvise import MADV_DONTNEED, MADV_FREE, sys_madvise
 from mm.memory import (
     copy_present_page,
     do_anonymous_page,
@@ -27,6 +27,7 @@ from mm.memory import (
     wp_page_copy,
     wp_page_reuse,
 )
+from mm.mmap import sys_munmap
 from setup import setup_anon_huge, setup_anon_pte, setup_swap_pte, setup_vma
 from stubs.memory import free_frozen_pages
 from user import Device, dma_read, dma_write, fork, madvise, munmap
@@ -207,7 +208,7 @@ def forget_view(view: private_view) -> None:
     view.value = 0
 
 
-@on_entry(munmap)
+@on_entry(sys_munmap)
 def munmap_takes_pages(addr: Addr, len: Addr) -> None:
     """munmap takes pages away."""
     zap_begins(addr, len)
@@ -219,15 +220,15 @@ def munmap_took_pages(addr: Addr, len: Addr) -> None:
     zap_ends(addr, len)
 
 
-@on_entry(madvise)
-def madvise_takes_pages(addr: Addr, len: Addr, advice: u5) -> None:
+@on_entry(sys_madvise)
+def madvise_takes_pages(start: Addr, len_in: Addr, behavior: u5) -> None:
     """MADV_DONTNEED takes pages away; MADV_FREE does so, or not, until they are stored to after it."""
     mm = mm_of_cpu(cpu_id())
-    if advice == MADV_DONTNEED:
-        zap_begins(addr, len)
-    elif advice == MADV_FREE and mm is not None:
+    if behavior == MADV_DONTNEED:
+        zap_begins(start, len_in)
+    elif behavior == MADV_FREE and mm is not None:
         for a in range(NR_PAGES):
-            if addr <= a < addr + len:
+            if start <= a < start + len_in:
                 view_of(mm, a).zaps = view_of(mm, a).zaps + 1
                 if view_of(mm, a).known:
                     view_of(mm, a).forgettable = True
