@@ -57,6 +57,7 @@ class Code:
     slots: tuple[str, ...] = ()  # variables that have to be kept between transitions
     objects: list[StackObject] = field(default_factory=list)
     may_stop: bool = False
+    live_in: list[set[str]] = field(default_factory=list)  # variables live where each block begins
     stop_at: dict[tuple[int, int], Stop] = field(default_factory=dict)
     call_at: dict[tuple[int, int], CallSite] = field(default_factory=dict)
     object_at: dict[tuple[int, int], StackObject] = field(default_factory=dict)
@@ -116,6 +117,7 @@ class Program:
     def _code(self, function: ir.Function, keep_dead: bool) -> Code:
         code = Code(function)
         live = Liveness(function)
+        code.live_in = live.live_in
         kept: set[str] = set(function.vars) if keep_dead else set()
         for b, block in enumerate(function.blocks):
             for i, stmt in enumerate(block.stmts):

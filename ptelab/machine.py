@@ -9,7 +9,7 @@ must agree with this file on every state; every run that a person is shown has g
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ptelab import ir, split
@@ -19,6 +19,7 @@ from ptelab.link import Code, Context, Program, with_ghost_calls
 from ptelab.memory import Memory
 from ptelab.reduce import Reduction
 from ptelab.scenario import Scenario
+from ptelab.values import Cells, Values, without_unreached
 
 LOCAL_STATEMENTS_MAX = 1_000_000
 """More statements than this without a stop: the code loops without ever touching shared state."""
@@ -111,19 +112,63 @@ def _source(expr: ir.Expr, layout: Layout) -> str:
             return f"({_source(a, layout)} if {_source(c, layout)} else {_source(b, layout)})"
 
 
+@dataclass(slots=True)
+class _Setup:
+    """What `setup` has left behind."""
+
+    memory: Memory | None = None
+    cells: tuple[int, ...] = ()
+    flagged: Flagged | None = None
+
+    def reachable(self, module: ir.Module, roots: list[str], scenario: Scenario) -> ir.Module:
+        """The module without what no run from here executes."""
+        if self.flagged is not None or self.memory is None:
+            return module
+        sites = {s.name: 0 for s in module.structs.values() if s.kind == "stack"}
+        for function in module.functions.values():
+            for stmt in (s for b in function.blocks for s in b.stmts if isinstance(s, ir.New)):
+                sites[stmt.struct] += 1
+        layout = Layout(module, scenario.params | {f"nr_{name}": max(1, number) for name, number in sites.items()})
+        cells: Cells = {}
+        for key, column in self.memory.columns.items():
+            step = column.parts
+            cells[key] = [
+                [
+                    frozenset(self.cells[column.cell(e) + p : column.cell(e) + column.count * step : step])
+                    for p in range(step)
+                ]
+                for e in range(column.elements)
+            ]
+        found = Values(module, layout, roots, cells, len(scenario.threads))
+        return without_unreached(module, found.reached)
+
+
+def _set_up(scenario: Scenario) -> _Setup:
+    alone = replace(scenario, threads=(), setup="", final=scenario.setup, reductions=frozenset())
+    machine = Machine(alone)
+    try:
+        return _Setup(machine.memory, machine.run_alone())
+    except Flagged as flagged:
+        return _Setup(flagged=flagged)
+
+
 class Machine:
     """A scenario made ready to run."""
 
     def __init__(self, scenario: Scenario, reduction: Reduction | None = None) -> None:
         self.scenario = scenario
-        self.reduction = reduction or Reduction.of(scenario)
-        module = with_ghost_calls(scenario.module, [t.root for t in scenario.threads], [scenario.setup, scenario.final])
-        self.setup_name = scenario.setup if module.functions.get(scenario.setup) else f"{scenario.setup}~"
-        self.final_name = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
         roots = [t.root for t in scenario.threads]
+        module = with_ghost_calls(scenario.module, roots, [scenario.final])
+        self.final_name = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
+        self._setup = _Setup()
+        if scenario.setup:
+            self._setup = _set_up(scenario)
+            if "unreached" in scenario.reductions:
+                module = self._setup.reachable(module, [*roots, self.final_name], scenario)
+        self.reduction = reduction or Reduction.of(scenario, module)
         self.program = Program(
             module,
-            [*roots, self.setup_name, self.final_name],
+            [*roots, self.final_name],
             self.reduction.free_fields,
             keep_dead=not self.reduction.dead,
             extra_stops={} if self.reduction.local else split.of(scenario, module, self.reduction.free_fields),
@@ -147,9 +192,9 @@ class Machine:
     def initial(self) -> State:
         """The state after `setup`, every thread at its first stop.  Flagged when setup itself breaks an invariant."""
         if self._start is None:
-            run = _Run(0, 0, [0] * self.memory.size, [self._frame(self.setup_name, None, 0, 0, ())])
-            self._local(run)
-            cells = run.cells
+            if self._setup.flagged is not None:
+                raise self._setup.flagged
+            cells = list(self._setup.cells)
             threads: list[ThreadState] = []
             for number, thread in enumerate(self.scenario.threads):
                 context = self.program.entry.get(thread.root)
@@ -159,6 +204,12 @@ class Machine:
             self._start = (tuple(cells), tuple(threads))
             self.rest = [t[0] for t in threads]
         return self._start
+
+    def run_alone(self) -> tuple[int, ...]:
+        """The cells when `final` has run on zeroed memory.  Raises Flagged."""
+        run = _Run(0, 0, [0] * self.memory.size, [self._frame(self.final_name, None, 0, 0, ())])
+        self._local(run)
+        return tuple(run.cells)
 
     def alternatives(self, state: State, thread: int) -> int:
         """How many alternatives the thread has here: 0 at its end, the count at a choose, else 1 (even if blocked)."""

@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 
 from ptelab import ir
 from ptelab.flow import successors
-from ptelab.link import callees_first, with_ghost_calls, written_fields
+from ptelab.link import callees_first, written_fields
 from ptelab.scenario import Scenario
 
 REDUCTIONS = {
     "local": "work that concerns nobody else is part of the step before it: what a step is, so --no-reduce leaves it",
+    "unreached": "code that no thread can reach, given what variables and members can hold, is left out",
     "constant": "reads of shared members that no thread of the scenario ever writes are no steps",
     "dead": "local variables that will not be read again are zeroed",
     "ample": "where one thread's transition cannot be told from a later one by any other thread, only it is taken",
@@ -37,13 +38,11 @@ class Reduction:
     free_fields: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
-    def of(cls, scenario: Scenario) -> Reduction:
-        """Analyse a scenario for the reductions that it asks for."""
+    def of(cls, scenario: Scenario, module: ir.Module) -> Reduction:
+        """Analyse a scenario's linked module for the reductions that the scenario asks for."""
         names = scenario.reductions
         free: frozenset[tuple[str, str]] = frozenset()
         if "constant" in names:
-            roots = [t.root for t in scenario.threads]
-            module = with_ghost_calls(scenario.module, roots)
             written = written_fields(module, callees_first(module, list(module.functions)))
             free = frozenset(
                 (s.name, f.name)
