@@ -50,6 +50,8 @@ _TESTS = frozenset(("==", "!=", "<", "<=", ">", ">="))
 
 def join(a: Value, b: Value) -> Value:
     """What is in either."""
+    if a is b:
+        return a
     if a is None or b is None:
         return None
     if a >= b:
@@ -80,6 +82,8 @@ class Values:
         self._callers: dict[str, set[str]] = {}
         self._sites: dict[tuple[str, int, int], int] = {}  # a `new` statement → the handle that stands for its object
         self._widths: dict[ir.Type, int] = {}
+        self._names: dict[int, frozenset[str]] = {}  # expression → its variables; the module keeps expressions alive
+        self._constants: dict[int, Value] = {}
         self._inlined = {name for name in order if self._only_reads(name)}
         self._current = ""  # the function whose dependencies are being noted
         self._dirty: list[tuple[int, str]] = []
@@ -144,7 +148,8 @@ class Values:
                         )
                     continue
                 case ir.Branch(cond=cond, then=then, orelse=orelse):
-                    ways = [(then, self._assume(env, cond, True)), (orelse, self._assume(env, cond, False))]
+                    holds, fails = self._split(env, cond)
+                    ways = [(then, holds), (orelse, fails)]
                 case ir.Jump(to=to):
                     ways = [(to, env)]
             for to, after in ways:
@@ -154,7 +159,7 @@ class Values:
                 if old is None:
                     before[to] = after
                 else:
-                    joined = {v: join(old[v], x) for v, x in after.items()}
+                    joined = {v: x if x is (y := old[v]) else join(y, x) for v, x in after.items()}
                     if joined == old:
                         continue
                     before[to] = joined
@@ -329,7 +334,9 @@ class Values:
             case ir.Var(name):
                 return env[name]
             case ir.Const(number):
-                return frozenset((int(number),))
+                if number not in self._constants:
+                    self._constants[number] = frozenset((int(number),))
+                return self._constants[number]
             case ir.Bin(op, a, b):
                 x = self.value(a, env)
                 if op == "and" or op == "or":
@@ -356,6 +363,34 @@ class Values:
         others = _truths(self.value(right, env))
         return frozenset(int(a or b if is_or else a and b) for a in truths for b in others)
 
+    def _split(self, env: Env, cond: ir.Expr) -> tuple[Env | None, Env | None]:
+        """`env` as it is where the condition holds, and where it does not; None when that cannot be."""
+        names = self._variables(cond)
+        if len(names) != 1:
+            return self._assume(env, cond, True), self._assume(env, cond, False)
+        (name,) = names
+        held = env[name]
+        if held is None or len(held) == 1:
+            truths = _truths(self.value(cond, env))
+            return env if True in truths else None, dict(env) if False in truths else None
+        one: Env = {name: held}
+        yes, no = [], []
+        for number in held:
+            one[name] = frozenset((number,))
+            truths = _truths(self.value(cond, one))
+            if True in truths:
+                yes.append(number)
+            if False in truths:
+                no.append(number)
+        return self._with(env, name, yes), self._with(env, name, no)
+
+    def _with(self, env: Env, name: str, numbers: list[int]) -> Env | None:
+        if not numbers:
+            return None
+        after = dict(env)
+        after[name] = frozenset(numbers)
+        return after
+
     def _assume(self, env: Env, cond: ir.Expr, truth: bool) -> Env | None:
         """`env` as it is where the condition holds, or does not; None when that cannot be."""
         match cond:
@@ -364,28 +399,23 @@ class Values:
             case ir.Bin(op="and" | "or" as op, a=a, b=b) if (op == "and") == truth:
                 first = self._assume(env, a, truth)
                 return None if first is None else self._assume(first, b, truth)
-        value = self.value(cond, env)
-        if value is not None and not any(bool(v) == truth for v in value):
+        if len(self._variables(cond)) == 1:
+            return self._split(env, cond)[0 if truth else 1]
+        if truth not in _truths(self.value(cond, env)):
             return None
-        names = set(expr_vars(cond))
         after = dict(env)
-        if len(names) == 1:
-            (name,) = names
-            held = env[name]
-            if held is not None and len(held) > 1:
-                kept = []
-                for number in held:
-                    after[name] = frozenset((number,))
-                    result = self.value(cond, after)
-                    if result is None or any(bool(v) == truth for v in result):
-                        kept.append(number)
-                after[name] = frozenset(kept)
-        elif isinstance(cond, ir.Bin) and (cond.op == "==") == truth and cond.op in ("==", "!="):
+        if isinstance(cond, ir.Bin) and cond.op in ("==", "!=") and (cond.op == "==") == truth:
             if isinstance(cond.a, ir.Var) and isinstance(cond.b, ir.Var):
                 x, y = env[cond.a.name], env[cond.b.name]
                 both = y if x is None else x if y is None else x & y
                 after[cond.a.name] = after[cond.b.name] = both
         return after
+
+    def _variables(self, expr: ir.Expr) -> frozenset[str]:
+        known = self._names.get(id(expr))
+        if known is None:
+            known = self._names[id(expr)] = frozenset(expr_vars(expr))
+        return known
 
 
 def _truths(value: Value) -> set[bool]:
@@ -405,6 +435,9 @@ def _combine(op: str, a: Value, b: Value) -> Value:
 
 
 def _pairs(do: Callable[[int, int], int], a: frozenset[int], b: frozenset[int]) -> Value:
+    if len(a) == 1 == len(b):
+        (x,), (y,) = a, b
+        return frozenset((int(do(x, y)),))
     if len(a) * len(b) > COMBINATIONS_MAX:
         return None
     found = frozenset(int(do(x, y)) for x in a for y in b)

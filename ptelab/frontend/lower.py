@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -115,6 +116,7 @@ class _Lowering:
         self.functions: dict[Key, ir.Function] = {}
         self.calls: dict[Key, dict[Key, tuple[File, ast.AST]]] = {}
         self.names: dict[Key, str] = {}
+        self.given: set[str] = set()
         self.hooks: dict[FunctionDecl, list[hooks.Hook]] = {}
         self.uses: dict[str, int] = {}
 
@@ -161,9 +163,10 @@ class _Lowering:
                 name = key.decl.file.text.path.removesuffix(".py").rpartition("/")[2] + "." + name
             if key.ghost and not key.decl.ghost:
                 name += ".ghost"
-            if name in self.names.values():
+            if name in self.given:
                 name = key.decl.file.text.path.removesuffix(".py").replace("/", ".") + "." + name
             self.names[key] = name
+            self.given.add(name)
         return name
 
     def _lower(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
@@ -239,11 +242,13 @@ class _Lowering:
             decl = self.program.structs[name]
             members = tuple(member.ir for member in self.program.fields(decl).values())
             module.structs[name] = ir.Struct(name, decl.kind, members, decl.file.at(decl.node))
-        situations, flags = set(), set(MACHINE_FLAGS)
+        situations: set[str] = set()
+        flags = set(MACHINE_FLAGS)
         sources = self.program.sources
         for text in [*sources.texts(), *sources.directory_texts("invariants", every_arch=True)]:
-            situations.update(_REACH.findall(text.text))
-            flags.update(_FLAG.findall(text.text))
+            reached, raised = _told(text.text)
+            situations |= reached
+            flags |= raised
         docs = {self.name_of(key): ast.get_docstring(key.decl.node) or "" for key in order}
         names = {self.name_of(key): (key.decl.file.text.path, key.decl.name) for key in order}
         defaults = {p.name: p.default for p in self.program.params.values() if p.default is not None}
@@ -269,6 +274,12 @@ class _Lowering:
                         work.append(member.element.struct.name)
                     work += [kind.struct for _, kind in member.ir.parts if kind.kind == "ptr"]
         return used
+
+
+@functools.lru_cache(1024)  # the texts of the model, for test after test
+def _told(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The situations and the flags that a text names."""
+    return frozenset(_REACH.findall(text)), frozenset(_FLAG.findall(text))
 
 
 def _used_variables(blocks: list[ir.Block]) -> set[str]:
