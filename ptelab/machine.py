@@ -17,7 +17,7 @@ from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
 from ptelab.link import Code, Context, Program, with_ghost_calls
 from ptelab.memory import Memory
-from ptelab.reduce import Reduction
+from ptelab.reduce import NONE, Reduction
 from ptelab.scenario import Scenario
 from ptelab.values import Cells, Values, without_unreached
 
@@ -144,7 +144,7 @@ class _Setup:
 
 
 def _set_up(scenario: Scenario) -> _Setup:
-    alone = replace(scenario, threads=(), setup="", final=scenario.setup, reductions=frozenset())
+    alone = replace(scenario, threads=(), setup="", final=scenario.setup, reductions=NONE)
     machine = Machine(alone)
     try:
         return _Setup(machine.memory, machine.run_alone())

@@ -37,7 +37,8 @@ LAYERS: dict[str, set[str]] = {
     "memory": {"ir", "layout"},
     "ample": {"ir", "footprint", "layout", "link", "scenario"},
     "reduce": {"ir", "link", "layout", "flow", "footprint", "scenario"},
-    "machine": {"ample", "ir", "layout", "link", "memory", "reduce", "scenario", "split"},
+    "values": {"flow", "ir", "layout", "link"},
+    "machine": {"ample", "ir", "layout", "link", "memory", "reduce", "scenario", "split", "values"},
     "search": {"machine", "exploration"},
     "native": {
         "ample",
