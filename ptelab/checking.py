@@ -87,12 +87,14 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
     machine = Machine(scenario)
     report = options.progress
     if options.engine == "machine":
-        return search.explore(
+        found = search.explore(
             machine,
             time_s=options.time_s,
             states_max=max(1, options.memory_bytes // BYTES_PER_STATE),
             progress=report and (lambda found, queue: report(Progress(found.states, queue, found.depth, 0))),
         )
+        found.symmetry = machine.told_symmetry()
+        return found
     from ptelab.native.checkpoint import CheckpointError
     from ptelab.native.engine import Engine  # LLVM takes a while to load, and only this engine needs it
 
@@ -101,10 +103,12 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
     engine.may_raise = may_raise
     engine.checkpoints, engine.resume = options.checkpoints, options.resume
     try:
-        return engine.run(
+        found = engine.run(
             options.time_s,
             report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),
         )
+        found.symmetry = machine.told_symmetry()
+        return found
     except CheckpointError as error:
         raise SourceError(str(error)) from error
 

@@ -30,6 +30,7 @@ class Exploration:
     seconds: float = 0.0
     memory_bytes: int = 0
     threads: int = 1
+    symmetry: str = ""  # which threads are alike, or why none are
     resumed_states: int = 0  # of the states, those that a checkpoint knew
     checkpoint: str = ""  # of a stopped run: what can be said of the file from which to go on
 

@@ -8,17 +8,19 @@ must agree with this file on every state; every run that a person is shown has g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ptelab import ir, split
+from ptelab.alike import Refused
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
 from ptelab.link import Code, Context, Program, with_ghost_calls
 from ptelab.memory import Memory
 from ptelab.reduce import NONE, Reduction
 from ptelab.scenario import Scenario
+from ptelab.symmetry import Symmetry
 from ptelab.values import Cells, Values, without_unreached
 
 LOCAL_STATEMENTS_MAX = 1_000_000
@@ -186,6 +188,7 @@ class Machine:
         self.rest: list[int] = []
         self._start: State | None = None
         self._ample: Ample | None = None
+        self._symmetry: Symmetry | Refused | None = None
 
     # ------------------------------------------------------------------------------------- states
 
@@ -242,6 +245,42 @@ class Machine:
             self.initial()
             self._ample = Ample(self.scenario, self.program, self.layout, self.rest)
         return self._ample
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """What like threads there are; None when the reduction is off or finds none."""
+        if not self.reduction.symmetry:
+            return None
+        if self._symmetry is None:
+            try:
+                start = self.initial()
+                self._symmetry = Symmetry(
+                    self.scenario, self.program, self.layout, self.memory, self.final_name, start, self.stack_memory
+                )
+            except Refused as refused:
+                self._symmetry = refused
+            except Flagged as flagged:
+                self._symmetry = Refused(f"{flagged.name} before the first step")
+        return self._symmetry if isinstance(self._symmetry, Symmetry) else None
+
+    def told_symmetry(self) -> str:
+        """Which threads are alike, or why none are; empty when nobody asked."""
+        if self.symmetry is not None:
+            return self.symmetry.told(self.scenario)
+        return f"none: {self._symmetry}" if self._symmetry is not None else ""
+
+    def real_choices(self, choices: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The run that choices found among sorted states stand for."""
+        if self.symmetry is None:
+            return list(choices)
+
+        def step(state: State, thread: int, alternative: int) -> State | str | None:
+            try:
+                return self.step(state, thread, alternative)
+            except Flagged as flagged:
+                return flagged.name
+
+        return self.symmetry.real(choices, self.initial(), step, self.alternatives)
 
     def is_ample(self, state: State, thread: int) -> bool:
         """Whether it is enough to take this thread's transition, should it neither block nor raise a flag."""

@@ -18,6 +18,7 @@ REDUCTIONS = {
     "constant": "reads of shared members that no thread of the scenario ever writes are no steps",
     "dead": "local variables that will not be read again are zeroed",
     "ample": "where one thread's transition cannot be told from a later one by any other thread, only it is taken",
+    "symmetry": "of states in which only like threads have changed places, one stands for all",
 }
 NONE = frozenset({"local"})
 """No reduction, but steps as they are defined: docs/semantics.md."""
@@ -35,6 +36,7 @@ class Reduction:
     local: bool = True
     dead: bool = False
     ample: bool = False
+    symmetry: bool = False
     free_fields: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
@@ -51,7 +53,7 @@ class Reduction:
                 for f in s.fields
                 if not f.lock and not f.ghost and (s.name, f.name) not in written
             )
-        return cls("local" in names, "dead" in names, "ample" in names, free)
+        return cls("local" in names, "dead" in names, "ample" in names, "symmetry" in names, free)
 
 
 def without_dead_branches(module: ir.Module, params: Mapping[str, int]) -> ir.Module:

@@ -123,7 +123,7 @@ def test_a_flag_is_shown_with_its_run_and_can_be_replayed(tmp_path: Path) -> Non
 def test_the_result_as_json() -> None:
     """A program that reads the output must find the numbers there."""
     found = json.loads(run(BENCH / "two_phase_commit.py", "--json").stdout)
-    assert found["complete"] and found["states"] == 288 and {"committed": 1} in found["outcomes"]
+    assert found["complete"] and found["states"] == 80 and {"committed": 1} in found["outcomes"]
 
 
 def test_a_limit_is_no_pass() -> None:

@@ -99,6 +99,7 @@ def lines(scenario: Scenario, found: Exploration) -> list[str]:
         *(f"Reached {name}" for name in sorted(found.reached)),
         f"Explored {found.states} states, {found.transitions} transitions, depth {found.depth}"
         f" in {found.seconds:.2f} s",
+        *([f"Symmetry {found.symmetry}"] if found.symmetry else []),
         "Bounds " + " ".join(f"{name}:{value}" for name, value in sorted(scenario.params.items())),
         *([f"Resumed with {found.resumed_states} states"] if found.resumed_states else []),
         *([] if found.complete else [f"!!! incomplete: {found.stopped}{found.checkpoint and f'; {found.checkpoint}'}"]),
@@ -119,6 +120,7 @@ def json_object(scenario: Scenario, found: Exploration) -> dict[str, object]:
         "states": found.states,
         "transitions": found.transitions,
         "depth": found.depth,
+        "symmetry": found.symmetry,
         "seconds": round(found.seconds, 3),
         "memory_bytes": found.memory_bytes,
         "bounds": scenario.params,

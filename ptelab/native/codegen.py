@@ -17,7 +17,7 @@ from ptelab.layout import Layout
 from ptelab.link import Program
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.function import FunctionCoder
-from ptelab.native.packing import Packing
+from ptelab.packing import Packing
 from ptelab.scenario import Scenario
 
 BLOCKED, OK, NO_ALTERNATIVE, FIRST_FLAG = 0, 1, 2, 3

@@ -10,8 +10,8 @@ from ptelab import ir
 from ptelab.link import CallSite, Code, Stop
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.expressions import Expressions
-from ptelab.native.packing import Lane
 from ptelab.native.places import Places
+from ptelab.packing import Lane
 
 if TYPE_CHECKING:
     from ptelab.native.codegen import Codegen

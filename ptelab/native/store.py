@@ -45,6 +45,7 @@ class Shape:
     state_words: int
     outcome_words: int
     flags: int
+    columns: int  # words that sorting like threads needs
 
 
 class Worker:
@@ -63,6 +64,7 @@ class Worker:
             x.TARGET: Words(shape.state_words),
             x.PAIRS: Words(x.CHUNK * (1 + 3 * len(shape.units))),
             x.POSITIONS: Words(len(shape.units)),
+            x.COLUMNS: Words(shape.columns),
         }
         for at, words in self._others.items():
             self.block[at] = words.address
