@@ -31,7 +31,7 @@ def loops_of(function: ir.Function, module: ir.Module, layout: Layout) -> Iterat
     """The counting loops of a function."""
     before: dict[int, list[int]] = {n: [] for n in range(len(function.blocks))}
     for n, block in enumerate(function.blocks):
-        for s in successors(block.term):
+        for s in _following(block):
             before[s].append(n)
     for n, block in enumerate(function.blocks):
         for stmt in block.stmts:
@@ -40,6 +40,15 @@ def loops_of(function: ir.Function, module: ir.Module, layout: Layout) -> Iterat
                     loop = _loop(function, module, layout, before, n, stmt)
                     if loop is not None:
                         yield loop
+
+
+# Where control goes from a block; nowhere from one that raises a flag.
+def _following(block: ir.Block) -> tuple[int, ...]:
+    return () if _raises(block) else successors(block.term)
+
+
+def _raises(block: ir.Block) -> bool:
+    return any(isinstance(s, ir.Flag) for s in block.stmts)
 
 
 def _number(expr: ir.Expr, layout: Layout) -> int | None:
@@ -114,21 +123,23 @@ def _problem(
     i: str,
 ) -> str:
     blocks, live = function.blocks, Liveness(function)
+    raising = {s for n in body for s in _following(blocks[n]) if _raises(blocks[s])}
     made = {name for n in body for stmt in blocks[n].stmts for name in defs(stmt)}
     if kept := (made - {i}) & live.before(head, 0):
         return f"one round sees {min(kept)} of another"
     round_ = _Round(function, module, layout, i, control[1])
-    for n in body:
+    for n in sorted(body | raising):
         for stmt in blocks[n].stmts:
             if i not in defs(stmt):
                 round_.look_at(stmt)
-        for s in successors(blocks[n].term):
-            if s not in body:
-                if seen := made & live.before(s, 0):
-                    return f"what is behind the loop sees {min(seen)}"
-                if n != control[0]:
-                    round_.ways.add(f"block {s}")
-        if isinstance(blocks[n].term, ir.Return):
+        for s in _following(blocks[n]):
+            if s in body or s in raising:
+                continue
+            if seen := made & live.before(s, 0):
+                return f"what is behind the loop sees {min(seen)}"
+            if n != control[0]:
+                round_.ways.add(f"block {s}")
+        if isinstance(blocks[n].term, ir.Return) and n not in raising:
             round_.ways.add(f"block {n}")
     if not round_.problem and len(round_.ways) > 1:
         return f"it can be left in several ways: {', '.join(sorted(round_.ways))}"
