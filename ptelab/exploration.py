@@ -27,6 +27,7 @@ class Exploration:
     flags: dict[str, list[Choice]] = field(default_factory=dict)  # with a shortest run that raises it
     reached: set[str] = field(default_factory=set)
     covered: set[tuple[str, int]] = field(default_factory=set)  # (file, line) executed, if that was asked for
+    returned: set[tuple[str, int]] = field(default_factory=set)  # likewise, of returns that are blocks of their own
     seconds: float = 0.0
     memory_bytes: int = 0
     threads: int = 1

@@ -77,6 +77,7 @@ LAYERS: dict[str, set[str]] = {
     "programs": {"frontend", "ir", "reduce", "scenario", "source"},
     "checking": {"litmus", "machine", "reduce", "search", "native", "exploration", "scenario", "source"},
     "coverage": {"frontend", "ir", "source"},
+    "explaining": {"coverage", "exploration", "flow", "ir", "scenario"},
     "mutation": {"bundled", "checking", "frontend", "layout", "link", "litmus", "source"},
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
     "live": {"checking", "frontend", "ir", "litmus", "native", "source"},

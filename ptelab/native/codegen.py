@@ -79,6 +79,16 @@ class Codegen:
             for s in block.stmts
         }
 
+    def returned_lines(self) -> set[tuple[str, int]]:
+        """(file, line) of every return that is a block of its own and was come to."""
+        assert self.covered is not None
+        return {
+            (block.term.at.file, block.term.at.line)
+            for name in self.program.order
+            for number, block in enumerate(self.program.codes[name].function.blocks)
+            if self.covered[self._first_block[name] + number] and not block.stmts and isinstance(block.term, ir.Return)
+        }
+
     def flag(self, name: str) -> int:
         """The status that means: this flag was raised."""
         if name not in self.flags:

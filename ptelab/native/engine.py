@@ -398,6 +398,7 @@ class Engine:
         found = self.found
         if self.coverage:
             found.covered = self.codegen.covered_lines() | self._setup_lines()
+            found.returned = self.codegen.returned_lines()
         found.states = sum(w[x.INSERTED] for w in self.workers)
         found.transitions = sum(w[x.TRANSITIONS] for w in self.workers)
         found.memory_bytes = self.store.used()
