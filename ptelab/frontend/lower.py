@@ -8,6 +8,7 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ptelab import flow, ir
 from ptelab.frontend import cfg, hooks, statements
@@ -110,15 +111,35 @@ def compile_all(sources: Sources) -> Compiled:
     return lowering.compiled()
 
 
+_Place: TypeAlias = tuple[str, int, bool]
+"""A function of the IR in every program that has the same file: its path, its line, and whether it is a ghost."""
+
+_Known: TypeAlias = dict[_Place, tuple[ir.Function, list[tuple[_Place, File, ast.AST]]]]
+"""A function, and whom it calls where."""
+
+MODELS_KEPT = 12
+_MODELS: dict[tuple[str, frozenset[tuple[str, str, str]], frozenset[str]], _Known] = {}
+"""By architecture, texts, and the names that mean something in a test and in the model: functions lowered so far."""
+
+
+def _place(key: Key) -> _Place:
+    return key.decl.file.text.path, key.decl.node.lineno, key.ghost
+
+
+def _stem(decl: FunctionDecl) -> str:
+    return decl.file.text.path.removesuffix(".py").rpartition("/")[2]
+
+
 class _Lowering:
     def __init__(self, sources: Sources) -> None:
         self.program = Program(sources)
         self.functions: dict[Key, ir.Function] = {}
         self.calls: dict[Key, dict[Key, tuple[File, ast.AST]]] = {}
         self.names: dict[Key, str] = {}
-        self.given: set[str] = set()
         self.hooks: dict[FunctionDecl, list[hooks.Hook]] = {}
         self.uses: dict[str, int] = {}
+        self.known: _Known = {}
+        self.declared: dict[tuple[str, int], FunctionDecl] = {}
 
     def load(self, path: str) -> File:
         text = self.program.sources.read(path)
@@ -144,15 +165,52 @@ class _Lowering:
         self.hooks = hooks.collect(self.program)
         for file in self.program.files.values():
             for function in file.functions:
-                self.uses[function.name] = self.uses.get(function.name, 0) + 1
+                for name in (function.name, f"{_stem(function)}.{function.name}"):
+                    self.uses[name] = self.uses.get(name, 0) + 1
+        self.known = self._lowered_before()
         keys = [Key(decl, decl.ghost) for decl in roots]
         work = list(reversed(keys))
         while work:
             key = work.pop()
             if key not in self.functions:
-                self.functions[key], self.calls[key] = self._lower(key)
+                self.functions[key], self.calls[key] = self._lower_once(key)
                 work.extend(reversed(self.calls[key]))
         self._check_recursion(keys)
+
+    def _lowered_before(self) -> _Known:
+        """What was made of this very model before, for other tests."""
+        overlay = self.program.sources.overlay
+        model = [file for path, file in self.program.files.items() if path not in overlay]
+        others = [file for path, file in self.program.files.items() if path in overlay]
+        if any(function.hooks for file in others for function in file.functions):
+            return {}  # a test that watches functions of the model
+        shared = {name for file in others for f in file.functions if self.uses[name := f.name] > 1}
+        texts = frozenset((file.text.path, file.text.name, file.text.text) for file in model)
+        key = (self.program.sources.arch, texts, frozenset(shared))
+        if key not in _MODELS:
+            while len(_MODELS) >= MODELS_KEPT:
+                del _MODELS[next(iter(_MODELS))]
+            _MODELS[key] = {}
+        return _MODELS[key]
+
+    def _lower_once(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
+        if key.decl.file.text.path in self.program.sources.overlay:
+            return self._lower(key)
+        place = _place(key)
+        if place not in self.known:
+            function, calls = self._lower(key)
+            self.known[place] = (function, [(_place(callee), *where) for callee, where in calls.items()])
+            return function, calls
+        function, called = self.known[place]
+        return function, {self._key(callee): (file, node) for callee, file, node in called}
+
+    def _key(self, place: _Place) -> Key:
+        if not self.declared:
+            for file in self.program.files.values():
+                for function in file.functions:
+                    self.declared[file.text.path, function.node.lineno] = function
+        path, line, ghost = place
+        return Key(self.declared[path, line], ghost)
 
     def name_of(self, key: Key) -> str:
         """The name in the IR: as in Linux where that is unique; the twin without steps is marked."""
@@ -160,13 +218,12 @@ class _Lowering:
         if name is None:
             name = key.decl.name
             if self.uses.get(name, 0) > 1:
-                name = key.decl.file.text.path.removesuffix(".py").rpartition("/")[2] + "." + name
+                name = f"{_stem(key.decl)}.{name}"
+                if self.uses[name] > 1:
+                    name = key.decl.file.text.path.removesuffix(".py").replace("/", ".") + "." + key.decl.name
             if key.ghost and not key.decl.ghost:
                 name += ".ghost"
-            if name in self.given:
-                name = key.decl.file.text.path.removesuffix(".py").replace("/", ".") + "." + name
             self.names[key] = name
-            self.given.add(name)
         return name
 
     def _lower(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
