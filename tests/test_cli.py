@@ -95,6 +95,14 @@ def test_a_malformed_litmus_file_is_located(tmp_path: Path, old: str, new: str, 
     is_one_line_and_exit_2(run("check", path), f"{path}:", *words)
 
 
+def test_too_many_pages_for_the_invalidations_of_arm64(tmp_path: Path) -> None:
+    """What a flush covers must fit where it is kept, and a test that is too large must say so."""
+    pages = ("file f={1}", "file f={1,1,1,1,1,1,1,1}"), ("file:f,", "file:f,pages:8,"), ("x, P", "x, 8 * P")
+    assert run("check", "--arch", "arm64", small(tmp_path, *pages)).exit_code == 0
+    many = small(tmp_path, ("file:f,", "file:f,start:60,"))
+    is_one_line_and_exit_2(run("check", "--arch", "arm64", many), "pages are too many", "use fewer")
+
+
 def test_an_unknown_architecture() -> None:
     """An unknown architecture must not be taken for another."""
     is_one_line_and_exit_2(run("check", "--arch", "vax", SMALL), "vax", "x86_64")
