@@ -27,8 +27,6 @@ def explore(
     except Flagged as flagged:
         found.flags[flagged.name] = []
         return found
-    if machine.symmetry is not None:
-        start, _ = machine.symmetry.sort(start)
     parents: Parents = {start: None}
     level = [start]
     try:
@@ -50,8 +48,6 @@ def explore(
     except KeyboardInterrupt:
         found.complete, found.stopped = False, "interrupt"
     found.states = len(parents)
-    found.outcomes = {outcome: machine.real_choices(run) for outcome, run in found.outcomes.items()}
-    found.flags = {flag: machine.real_choices(run) for flag, run in found.flags.items()}
     found.reached = set(machine.reached)
     found.seconds = time.monotonic() - started
     return found
@@ -69,7 +65,7 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
         return
     if machine.reduction.ample and _expand_ample(machine, state, parents, following, found):
         return
-    progress, symmetry = False, machine.symmetry
+    progress = False
     for thread in range(len(state[1])):
         for alternative in range(machine.alternatives(state, thread)):
             try:
@@ -82,8 +78,6 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
                 continue
             if successor is None:
                 continue
-            if symmetry is not None:
-                successor, _ = symmetry.sort(successor)
             found.transitions += 1
             progress = progress or not machine.is_speculation(state, thread)
             if successor not in parents:
@@ -104,8 +98,6 @@ def _expand_ample(machine: Machine, state: State, parents: Parents, following: l
             continue
         if successor is None:
             continue
-        if machine.symmetry is not None:
-            successor, _ = machine.symmetry.sort(successor)
         found.transitions += 1
         if successor not in parents:
             parents[successor] = (state, (thread, 0))

@@ -6,12 +6,16 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ptelab import bundled
 from ptelab.checking import Options
 from ptelab.commands.shared import BadInput, memory_default
+
+if TYPE_CHECKING:
+    from ptelab.live.kernels.command import Target
 
 
 @click.command()
@@ -20,13 +24,23 @@ from ptelab.commands.shared import BadInput, memory_default
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.25, show_default=True, help="Per test.")
 @click.option("--directory", type=click.Path(path_type=Path), metavar="DIR", help="Where files are made; on a disk.")
+@click.option(
+    "--kernel", "kernels", multiple=True, metavar="V|FILE", help="Boot Debian's Linux V, or an image, in QEMU."
+)
+@click.option(
+    "--arch", "arches", multiple=True, metavar="ARCH", help="Of --kernel: amd64, arm64, s390x.  [default: amd64]"
+)
+@click.option("--cpu", metavar="CPU", help="Of --kernel: QEMU's model of the CPU.  [default: max]")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, seconds: float,
-         directory: Path | None, as_json: bool) -> int:  # fmt: skip
+         directory: Path | None, kernels: tuple[str, ...], arches: tuple[str, ...], cpu: str | None,
+         as_json: bool) -> int:  # fmt: skip
     """Hold the model against the running kernel: litmus tests and, in *.toml, counts.  Without FILE all bundled ones.
 
     Real threads and processes run the columns again and again.  An outcome that the model forbids fails; one that was
     never seen is only reported.  Counts of events must be equal.  What cannot be done here is skipped, with the reason.
+    With --kernel, scenarios run on that kernel under QEMU instead.
+
     No setting of the system is changed.  Exit status: 0 as the model says, 1 not, 2 bad input, 3 the model met a
     limit, 4 all skipped.
     """
@@ -40,9 +54,35 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
         memory_bytes=memory_default(),
     )  # fmt: skip
     explain = functools.partial(click.echo, err=as_json)
+    if kernels:
+        from ptelab.live.kernels import command as others
+
+        files = [Path(p) for p in paths] or sorted((bundled.directory("live") / "kernels").glob("*.toml"))
+        return others.run(_targets(kernels, arches, cpu), files, options, as_json, click.echo, explain)
+    if arches or cpu:
+        raise BadInput("--arch and --cpu are of a kernel that is booted; add --kernel")
     counts = [Path(p) for p in paths if p.endswith(".toml")]
     tests = [p for p in paths if not p.endswith(".toml")]
     files = bundled.litmus_files(tests) if tests or not counts else []
     if not paths:
         counts = sorted(bundled.directory("live").glob("*.toml"))
     return command.live([*files, *counts], options, seconds, directory, as_json, click.echo, explain)
+
+
+def _targets(kernels: tuple[str, ...], arches: tuple[str, ...], cpu: str | None) -> list[Target]:
+    from ptelab.live.kernels.command import Target
+    from ptelab.live.kernels.versions import KERNELS, MACHINES
+
+    machines = arches or ("amd64",)
+    for arch in machines:
+        if arch not in MACHINES:
+            raise BadInput(f"--arch {arch}; write {', '.join(MACHINES)} instead")
+        if cpu is not None and cpu not in MACHINES[arch].cpus:
+            raise BadInput(f"--cpu {cpu}; write {', '.join(MACHINES[arch].cpus)} for {arch} instead")
+    found = []
+    for word in kernels:
+        file = None if word in KERNELS else Path(word)
+        if file is not None and not file.is_file():
+            raise BadInput(f"--kernel {word}: no such file; write {', '.join(KERNELS)} instead")
+        found += [Target(KERNELS.get(word), MACHINES[arch], cpu or "max", file) for arch in machines]
+    return found

@@ -115,7 +115,7 @@ def _statement(path: Path, name: str, text: str, pages: int) -> Statement:
 # ------------------------------------------------------------------------------------------------ model
 
 
-class _WithoutInvariants(Sources):
+class WithoutInvariants(Sources):
     """The model without what watches it: at these sizes a look at everything after each step would take for ever."""
 
     def directory_texts(self, directory: str, every_arch: bool = False) -> list[Text]:
@@ -159,7 +159,7 @@ class ModelCounts:
         self, scenarios: Sequence[Counting], profile: str, model: Path | None, patches: Sequence[Path]
     ) -> None:
         self._number = {s.name: n for n, s in enumerate(scenarios)}
-        sources = _WithoutInvariants(profile, model, overlay={"counting.py": _module(scenarios)}, patches=patches)
+        sources = WithoutInvariants(profile, model, overlay={"counting.py": _module(scenarios)}, patches=patches)
         roots = [f"{part}{n}" for n in self._number.values() for part in _PARTS]
         compiled = frontend.compile_model(sources, roots)
         self._names = {name: key for key, (_, name) in compiled.names.items()}

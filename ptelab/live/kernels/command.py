@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What `ptelab live --kernel` does: scenarios on a kernel under QEMU, held against the model of that kernel."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ptelab import bundled
+from ptelab.checking import Options
+from ptelab.live.kernels import debian, emulator, guest
+from ptelab.live.kernels.debian import NoKernel
+from ptelab.live.kernels.guest import Broken
+from ptelab.live.kernels.model import Model
+from ptelab.live.kernels.observed import Observed, differences
+from ptelab.live.kernels.scenarios import Scenario, read
+from ptelab.live.kernels.versions import Kernel, Machine, known, name_of, names
+from ptelab.live.verdict import summary
+from ptelab.native.sequential import Stopped
+
+OK, FAILED, LIMIT, SKIPPED = 0, 1, 3, 4
+
+Say = Callable[[str], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A kernel on a machine with a CPU; `file` is an image that the user has."""
+
+    kernel: Kernel | None
+    machine: Machine
+    cpu: str
+    file: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """As a user calls it."""
+        kernel = self.kernel.name if self.kernel else str(self.file)
+        return f"{kernel} {self.machine.name} on {self.cpu}"
+
+    @property
+    def profile(self) -> str:
+        """Of the model."""
+        return self.machine.cpus[self.cpu][1]
+
+
+@dataclass(slots=True)
+class Row:
+    """A scenario: what the model and the kernel show, and where they differ."""
+
+    scenario: Scenario
+    model: Observed | None
+    kernel: Observed
+    differing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    stopped: str = ""
+
+    @property
+    def status(self) -> str:
+        """ok or failed."""
+        return "failed" if self.differing or self.stopped else "ok"
+
+
+@dataclass(slots=True)
+class Comparison:
+    """All scenarios on one kernel."""
+
+    target: Target
+    image: str
+    seconds: float
+    rows: list[Row]
+    untraced: list[str]  # functions that only one of the two has
+
+
+def compare(target: Target, paths: Sequence[Path], options: Options) -> Comparison:
+    """Boot a kernel, and compare.  Raises NoKernel, Broken and SourceError."""
+    scenarios = [s for path in paths for s in read(path)]
+    wanted = list(dict.fromkeys(f for s in scenarios for f in s.functions))
+    if absent := debian.missing(target.machine):
+        raise NoKernel(f"not installed: {', '.join(absent)}")
+    assert target.file or target.kernel
+    image = target.file or debian.image(target.kernel, target.machine) if target.kernel else target.file
+    assert image is not None
+    script = guest.script(scenarios, [name for f in wanted for name in names(f)])
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="ptelab-") as work:
+        init = Path(work) / "init"
+        emulator.build(target.machine, init)
+        try:
+            said = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
+        except Broken:  # one more time: emulators have crashed for less
+            said = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
+    seconds = time.monotonic() - start
+    version = guest.version_of(said)
+    kernel = known(version)
+    if kernel is None:
+        raise NoKernel(f"Linux {version[0]}.{version[1]} is older than what the model can go back to")
+    if target.kernel is not None and kernel != target.kernel:
+        raise Broken(f"{image} is Linux {version[0]}.{version[1]}")
+    traced = guest.functions_of(said)
+    called = {f: name for f in wanted if (name := name_of(f, version)) is not None}
+    patches = (*(bundled.patch_path(p) for p in kernel.patches), *options.patches)
+    model = Model(scenarios, target.profile, options.model, patches)
+    observed = guest.results(said, scenarios, {name: f for f, name in called.items()})
+    common = [f for f, name in called.items() if name in traced and model.has(f)]
+    rows = [_row(s, model, observed[s.name], common) for s in scenarios]
+    return Comparison(target, debian.number(image), seconds, rows, [f for f in wanted if f not in common])
+
+
+def _row(scenario: Scenario, model: Model, kernel: Observed, functions: Sequence[str]) -> Row:
+    asked = [f for f in functions if f in scenario.functions]
+    kernel.calls = guest.calls(kernel.calls, asked)
+    try:
+        ours = model.observe(scenario, asked)
+    except Stopped as error:
+        return Row(scenario, None, kernel, stopped=str(error))
+    ours.calls = guest.calls(ours.calls, asked)
+    return Row(scenario, ours, kernel, differences(ours, kernel))
+
+
+def run(
+    targets: Sequence[Target], paths: Sequence[Path], options: Options, as_json: bool, echo: Say, explain: Say
+) -> int:
+    """Compare kernels with the model, and print it.  The exit status."""
+    statuses = [_run(target, paths, options, as_json, echo, explain) for target in targets]
+    return next((s for s in (FAILED, LIMIT, OK) if s in statuses), SKIPPED)
+
+
+def _run(target: Target, paths: Sequence[Path], options: Options, as_json: bool, echo: Say, explain: Say) -> int:
+    try:
+        comparison = compare(target, paths, options)
+    except NoKernel as error:
+        explain(f"Kernel {target.name} skipped: {error}")
+        return SKIPPED
+    except Broken as error:
+        explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
+        return LIMIT
+    explain(
+        f"Kernel {target.name}: {comparison.image}, {comparison.seconds:.1f} s, against the model of {target.profile}"
+    )
+    if comparison.untraced:
+        explain(f"Not compared, since this kernel or the model of it has none: {', '.join(comparison.untraced)}")
+    for row in comparison.rows:
+        echo(json.dumps(_json(comparison, row), ensure_ascii=False) if as_json else "\n".join(_lines(row)))
+    statuses = [row.status for row in comparison.rows]
+    explain(summary("scenarios", statuses))
+    return FAILED if "failed" in statuses else OK
+
+
+def _lines(row: Row) -> list[str]:
+    out = [f"Scenario {row.scenario.name}: {row.status}"]
+    if row.stopped:
+        return [*out, f"!!! the model stops: {row.stopped}"]
+    for name, said in row.kernel.lines().items():
+        if name not in row.differing:
+            out.append(f"  {name}: {said}")
+    for name, (ours, theirs) in row.differing.items():
+        out += [f"  {name}: {ours}", f"!!! the kernel says: {theirs}"]
+    return out
+
+
+def _json(comparison: Comparison, row: Row) -> dict[str, object]:
+    target = comparison.target
+    return {
+        "scenario": row.scenario.name,
+        "kernel": comparison.image,
+        "arch": target.machine.name,
+        "cpu": target.cpu,
+        "profile": target.profile,
+        "status": row.status,
+        "model": row.stopped or (row.model.lines(row.kernel.hidden) if row.model else {}),
+        "measured": row.kernel.lines(),
+    }
