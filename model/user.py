@@ -35,7 +35,7 @@ from mm.rmap import folio_referenced
 from mm.truncate import truncate_setsize
 from mm.vmscan import folio_list, shrink_folio_list
 
-from ptelab.lang import at, choose, index_of, new, struct, thread_id, u3, u4, u5, u8, wait_until
+from ptelab.lang import Ghost, at, choose, index_of, new, struct, thread_id, u3, u4, u5, u8, wait_until
 
 
 def user_load(addr: Addr) -> tuple[Value, bool]:
@@ -96,11 +96,18 @@ def idle() -> None:
 
 @struct
 class Device:
-    """What the device of a thread has of user memory.  Element i is of thread i."""
+    """What the device of a thread has of user memory.  Element i is of thread i.
+
+    For the invariants: `pinning`, from when a pin of `at` begins until it is dropped; `given_up`, a call has taken the
+    page from the address space since.
+    """
 
     page: Folio | None
     pinned: bool
     addr: Addr
+    pinning: Ghost[bool]
+    at: Ghost[Addr]
+    given_up: Ghost[bool]
 
 
 @struct
@@ -320,6 +327,7 @@ def driver_free(mapping: address_space) -> None:
 
 def write_protect(mapping: address_space, first_index: pgoff_t, nr: pgoff_t) -> u4:
     """A driver lets the next store to each page of a range fault: how many entries lost the right to store."""
+    choose(1)
     return wp_shared_mapping_range(mapping, first_index, nr)
 
 

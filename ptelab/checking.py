@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from ptelab import search
+from ptelab import reduce, search
 from ptelab.exploration import Exploration
 from ptelab.litmus.build import Built, build
 from ptelab.litmus.judge import Verdict, judge, named_flags
@@ -44,6 +44,7 @@ class Options:
     watch: tuple[Observation, ...] = ()  # what outcomes show besides what the test asks for
     engine: EngineName = "native"
     reduce: bool = True
+    without: frozenset[str] = frozenset()  # reductions that are off, by name
     threads: int = 1
     memory_bytes: int = 2 << 30
     time_s: float | None = None
@@ -72,7 +73,8 @@ def skipped(test: Test, arch: str) -> str:
 
 def prepare(test: Test, options: Options) -> Built:
     """The test as a scenario."""
-    return build(test, options.arch, options.model, options.patches, options.reduce, dict(options.edits), options.watch)
+    reductions = reduce.chosen(options.reduce, options.without)
+    return build(test, options.arch, options.model, options.patches, reductions, dict(options.edits), options.watch)
 
 
 def explore(built: Built, options: Options) -> Exploration:
@@ -85,12 +87,14 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
     machine = Machine(scenario)
     report = options.progress
     if options.engine == "machine":
-        return search.explore(
+        found = search.explore(
             machine,
             time_s=options.time_s,
             states_max=max(1, options.memory_bytes // BYTES_PER_STATE),
             progress=report and (lambda found, queue: report(Progress(found.states, queue, found.depth, 0))),
         )
+        found.symmetry = machine.told_symmetry()
+        return found
     from ptelab.native.checkpoint import CheckpointError
     from ptelab.native.engine import Engine  # LLVM takes a while to load, and only this engine needs it
 
@@ -99,10 +103,12 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
     engine.may_raise = may_raise
     engine.checkpoints, engine.resume = options.checkpoints, options.resume
     try:
-        return engine.run(
+        found = engine.run(
             options.time_s,
             report and (lambda p: report(Progress(p.states, p.queue, p.depth, p.memory_bytes))),
         )
+        found.symmetry = machine.told_symmetry()
+        return found
     except CheckpointError as error:
         raise SourceError(str(error)) from error
 

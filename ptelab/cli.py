@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 import ptelab
-from ptelab import bundled, checking
+from ptelab import bundled, checking, explaining
 from ptelab.checking import ENGINES, Options
 from ptelab.commands import explore, export, live
 from ptelab.commands.shared import (
@@ -35,6 +35,8 @@ from ptelab.commands.shared import (
     is_terminal,
     memory_default,
     read_test,
+    reduction_options,
+    reduction_words,
 )
 from ptelab.coverage import Coverage
 from ptelab.exploration import format_choices, parse_choices
@@ -109,19 +111,27 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a bundled patch or a diff of the model."
         ),
         click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model."),
-        click.option("--no-reduce", is_flag=True, help="Switch all reductions off."),
+        reduction_options,
     ]
     for option in reversed(options):
         command = option(command)
     return command
 
 
-def _options(arch: str, patches: Sequence[str], model: Path | None, no_reduce: bool, **more: Any) -> Options:
+def _options(
+    arch: str,
+    patches: Sequence[str],
+    model: Path | None,
+    no_reduce: bool,
+    without: Sequence[frozenset[str]],
+    **more: Any,
+) -> Options:
     checking.check_arch(arch)
     if model is not None and not model.is_dir():
         raise BadInput(f"{model}: no such directory; --model takes a copy of the model")
     paths = tuple(bundled.patch_path(word) for word in patches)
-    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, **more)
+    off = frozenset().union(*without)
+    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, without=off, **more)
 
 
 def _profile_list(words: str) -> tuple[str, ...]:
@@ -157,14 +167,17 @@ def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
 @click.option(
     "--coverage-json", type=click.Path(path_type=Path), metavar="FILE", help="Write what --coverage says as JSON."
 )
+@click.option(
+    "--explain", is_flag=True, help="Say what was reached, what of the called code never ran, what was cut off."
+)
 @checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 @click.option(
     "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
 )
 def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
-          coverage: bool, coverage_json: Path | None, checkpoints: Path | None, resume: bool, as_json: bool,
-          trace: Path | None, **model: Any) -> int:  # fmt: skip
+          coverage: bool, coverage_json: Path | None, explain: bool, checkpoints: Path | None, resume: bool,
+          as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
     """Check litmus tests; without FILE all bundled ones.
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
@@ -175,12 +188,13 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s,
-        progress=progress, coverage=coverage or coverage_json is not None, checkpoints=checkpoints, resume=resume,
+        progress=progress, coverage=coverage or explain or coverage_json is not None, checkpoints=checkpoints,
+        resume=resume,
     )  # fmt: skip
     check_checkpoints(checkpoints, resume, engine, options.coverage)
     executed = Coverage(options.model)
     if options.coverage and engine != "native":
-        raise BadInput("--coverage is noted by the native engine; leave --engine out")
+        raise BadInput(f"--{'explain' if explain else 'coverage'} needs the native engine; leave --engine out")
     for output in (trace, coverage_json):
         if output is not None:
             check_writable(output)
@@ -204,9 +218,14 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
             progress.clear()
         if as_json:
             bounds = built.scenario.params
-            click.echo(json.dumps(report.json_object(verdict, arch, patch_names, bounds), ensure_ascii=False))
+            told = report.json_object(verdict, arch, patch_names, bounds)
+            if explain:
+                told["explanation"] = explaining.explain(built.scenario, verdict.exploration).json_object()
+            click.echo(json.dumps(told, ensure_ascii=False))
         else:
             click.echo("\n".join(report.herd_lines(verdict, built.scenario.params)))
+            if explain:
+                click.echo("\n".join(explaining.explain(built.scenario, verdict.exploration).lines()))
             if verdict.status == "failed":
                 _show_example(path, built, verdict, model)
             click.echo()
@@ -244,9 +263,7 @@ def _replay_command(path: Path, verdict: Verdict, model: dict[str, Any]) -> str:
         words += ["--patch", patch]
     if model["model"] is not None:
         words += ["--model", str(model["model"])]
-    if model["no_reduce"]:
-        words.append("--no-reduce")
-    return shlex.join(words)
+    return shlex.join(words + reduction_words(model["no_reduce"], model["without"]))
 
 
 def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, Any]) -> None:

@@ -27,9 +27,11 @@ class Exploration:
     flags: dict[str, list[Choice]] = field(default_factory=dict)  # with a shortest run that raises it
     reached: set[str] = field(default_factory=set)
     covered: set[tuple[str, int]] = field(default_factory=set)  # (file, line) executed, if that was asked for
+    returned: set[tuple[str, int]] = field(default_factory=set)  # likewise, of returns that are blocks of their own
     seconds: float = 0.0
     memory_bytes: int = 0
     threads: int = 1
+    symmetry: str = ""  # which threads are alike, or why none are
     resumed_states: int = 0  # of the states, those that a checkpoint knew
     checkpoint: str = ""  # of a stopped run: what can be said of the file from which to go on
 

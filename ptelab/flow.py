@@ -103,19 +103,19 @@ class Liveness:
 
     def __init__(self, function: ir.Function) -> None:
         self._function = function
-        self._live_in: list[set[str]] = [set() for _ in function.blocks]
+        self.live_in: list[set[str]] = [set() for _ in function.blocks]
         changed = True
         while changed:
             changed = False
             for number in reversed(range(len(function.blocks))):
                 live = self._at(number, 0)
-                if live != self._live_in[number]:
-                    self._live_in[number] = live
+                if live != self.live_in[number]:
+                    self.live_in[number] = live
                     changed = True
 
     def _at(self, number: int, index: int) -> set[str]:
         block = self._function.blocks[number]
-        live: set[str] = set().union(*(self._live_in[s] for s in successors(block.term)))
+        live: set[str] = set().union(*(self.live_in[s] for s in successors(block.term)))
         live |= uses(block.term)
         for stmt in reversed(block.stmts[index:]):
             live -= set(defs(stmt))

@@ -8,7 +8,7 @@ Position 0 is the end.  Both engines number positions alike, which makes their s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ptelab import ir
@@ -57,6 +57,7 @@ class Code:
     slots: tuple[str, ...] = ()  # variables that have to be kept between transitions
     objects: list[StackObject] = field(default_factory=list)
     may_stop: bool = False
+    live_in: list[set[str]] = field(default_factory=list)  # variables live where each block begins
     stop_at: dict[tuple[int, int], Stop] = field(default_factory=dict)
     call_at: dict[tuple[int, int], CallSite] = field(default_factory=dict)
     object_at: dict[tuple[int, int], StackObject] = field(default_factory=dict)
@@ -78,7 +79,8 @@ class LinkError(ValueError):
 
 
 class Program:
-    """The code reachable from the roots.  `free_fields` are shared members whose reads are no steps (see reduce)."""
+    """The code reachable from the roots.  `free_fields` are shared members whose reads are no steps (see reduce),
+    `extra_stops` statements that are steps though nobody else sees them (see split)."""
 
     def __init__(
         self,
@@ -86,9 +88,11 @@ class Program:
         roots: Iterable[str],
         free_fields: frozenset[tuple[str, str]] = frozenset(),
         keep_dead: bool = False,
+        extra_stops: Mapping[str, set[tuple[int, int]]] | None = None,
     ) -> None:
         self.module = module
         self.free_fields = free_fields
+        self.extra_stops = extra_stops or {}
         self.roots = tuple(dict.fromkeys(roots))
         self.order = callees_first(module, self.roots)
         self.codes: dict[str, Code] = {}
@@ -107,22 +111,17 @@ class Program:
                 self.position[context.base + stop.number] = (context, stop)
 
     def is_stop(self, function: ir.Function, stmt: ir.Stmt) -> bool:
-        """Whether a thread stops before the statement."""
-        if function.ghost:
-            return False
-        if isinstance(stmt, ir.Choose):
-            return True
-        if isinstance(stmt, ir.Load) and (stmt.place.struct, stmt.place.field) in self.free_fields:
-            return False
-        return ir.is_step(self.module, function, stmt)
+        """Whether a thread stops before the statement whatever `extra_stops` says."""
+        return is_stop(self.module, self.free_fields, function, stmt)
 
     def _code(self, function: ir.Function, keep_dead: bool) -> Code:
         code = Code(function)
         live = Liveness(function)
+        code.live_in = live.live_in
         kept: set[str] = set(function.vars) if keep_dead else set()
         for b, block in enumerate(function.blocks):
             for i, stmt in enumerate(block.stmts):
-                if self.is_stop(function, stmt):
+                if self.is_stop(function, stmt) or (b, i) in self.extra_stops.get(function.name, ()):
                     stop = Stop(len(code.stops), b, i, live.before(b, i), isinstance(stmt, ir.Choose))
                     code.stops.append(stop)
                     code.stop_at[b, i] = stop
@@ -148,6 +147,17 @@ class Program:
         for site in code.calls:
             context.children[site.number] = self._context(self.codes[site.callee], context, site, root)
         return context
+
+
+def is_stop(module: ir.Module, free_fields: frozenset[tuple[str, str]], function: ir.Function, stmt: ir.Stmt) -> bool:
+    """Whether a thread stops before a statement: a choose or a step, but not what a free member is read by."""
+    if function.ghost:
+        return False
+    if isinstance(stmt, ir.Choose):
+        return True
+    if isinstance(stmt, ir.Load) and (stmt.place.struct, stmt.place.field) in free_fields:
+        return False
+    return ir.is_step(module, function, stmt)
 
 
 def with_ghost_calls(module: ir.Module, roots: Iterable[str], ghost_roots: Iterable[str] = ()) -> ir.Module:

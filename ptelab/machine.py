@@ -8,17 +8,20 @@ must agree with this file on every state; every run that a person is shown has g
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptelab import ir
+from ptelab import ir, split
+from ptelab.alike import Refused
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
 from ptelab.link import Code, Context, Program, with_ghost_calls
 from ptelab.memory import Memory
-from ptelab.reduce import Reduction
+from ptelab.reduce import NONE, Reduction
 from ptelab.scenario import Scenario
+from ptelab.symmetry import Symmetry
+from ptelab.values import Cells, Values, without_unreached
 
 LOCAL_STATEMENTS_MAX = 1_000_000
 """More statements than this without a stop: the code loops without ever touching shared state."""
@@ -111,21 +114,66 @@ def _source(expr: ir.Expr, layout: Layout) -> str:
             return f"({_source(a, layout)} if {_source(c, layout)} else {_source(b, layout)})"
 
 
+@dataclass(slots=True)
+class _Setup:
+    """What `setup` has left behind."""
+
+    memory: Memory | None = None
+    cells: tuple[int, ...] = ()
+    flagged: Flagged | None = None
+
+    def reachable(self, module: ir.Module, roots: list[str], scenario: Scenario) -> ir.Module:
+        """The module without what no run from here executes."""
+        if self.flagged is not None or self.memory is None:
+            return module
+        sites = {s.name: 0 for s in module.structs.values() if s.kind == "stack"}
+        for function in module.functions.values():
+            for stmt in (s for b in function.blocks for s in b.stmts if isinstance(s, ir.New)):
+                sites[stmt.struct] += 1
+        layout = Layout(module, scenario.params | {f"nr_{name}": max(1, number) for name, number in sites.items()})
+        cells: Cells = {}
+        for key, column in self.memory.columns.items():
+            step = column.parts
+            cells[key] = [
+                [
+                    frozenset(self.cells[column.cell(e) + p : column.cell(e) + column.count * step : step])
+                    for p in range(step)
+                ]
+                for e in range(column.elements)
+            ]
+        found = Values(module, layout, roots, cells, len(scenario.threads))
+        return without_unreached(module, found.reached)
+
+
+def _set_up(scenario: Scenario) -> _Setup:
+    alone = replace(scenario, threads=(), setup="", final=scenario.setup, reductions=NONE)
+    machine = Machine(alone)
+    try:
+        return _Setup(machine.memory, machine.run_alone())
+    except Flagged as flagged:
+        return _Setup(flagged=flagged)
+
+
 class Machine:
     """A scenario made ready to run."""
 
     def __init__(self, scenario: Scenario, reduction: Reduction | None = None) -> None:
         self.scenario = scenario
-        self.reduction = reduction or Reduction.of(scenario)
-        module = with_ghost_calls(scenario.module, [t.root for t in scenario.threads], [scenario.setup, scenario.final])
-        self.setup_name = scenario.setup if module.functions.get(scenario.setup) else f"{scenario.setup}~"
-        self.final_name = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
         roots = [t.root for t in scenario.threads]
+        module = with_ghost_calls(scenario.module, roots, [scenario.final])
+        self.final_name = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
+        self._setup = _Setup()
+        if scenario.setup:
+            self._setup = _set_up(scenario)
+            if "unreached" in scenario.reductions:
+                module = self._setup.reachable(module, [*roots, self.final_name], scenario)
+        self.reduction = reduction or Reduction.of(scenario, module)
         self.program = Program(
             module,
-            [*roots, self.setup_name, self.final_name],
+            [*roots, self.final_name],
             self.reduction.free_fields,
             keep_dead=not self.reduction.dead,
+            extra_stops={} if self.reduction.local else split.of(scenario, module, self.reduction.free_fields),
         )
         stack = {f"nr_{name}": max(1, number) for name, number in self.program.stack_pools.items()}
         self.layout = Layout(module, scenario.params | stack)
@@ -140,15 +188,16 @@ class Machine:
         self.rest: list[int] = []
         self._start: State | None = None
         self._ample: Ample | None = None
+        self._symmetry: Symmetry | Refused | None = None
 
     # ------------------------------------------------------------------------------------- states
 
     def initial(self) -> State:
         """The state after `setup`, every thread at its first stop.  Flagged when setup itself breaks an invariant."""
         if self._start is None:
-            run = _Run(0, 0, [0] * self.memory.size, [self._frame(self.setup_name, None, 0, 0, ())])
-            self._local(run)
-            cells = run.cells
+            if self._setup.flagged is not None:
+                raise self._setup.flagged
+            cells = list(self._setup.cells)
             threads: list[ThreadState] = []
             for number, thread in enumerate(self.scenario.threads):
                 context = self.program.entry.get(thread.root)
@@ -158,6 +207,12 @@ class Machine:
             self._start = (tuple(cells), tuple(threads))
             self.rest = [t[0] for t in threads]
         return self._start
+
+    def run_alone(self) -> tuple[int, ...]:
+        """The cells when `final` has run on zeroed memory.  Raises Flagged."""
+        run = _Run(0, 0, [0] * self.memory.size, [self._frame(self.final_name, None, 0, 0, ())])
+        self._local(run)
+        return tuple(run.cells)
 
     def alternatives(self, state: State, thread: int) -> int:
         """How many alternatives the thread has here: 0 at its end, the count at a choose, else 1 (even if blocked)."""
@@ -190,6 +245,42 @@ class Machine:
             self.initial()
             self._ample = Ample(self.scenario, self.program, self.layout, self.rest)
         return self._ample
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """What like threads there are; None when the reduction is off or finds none."""
+        if not self.reduction.symmetry:
+            return None
+        if self._symmetry is None:
+            try:
+                start = self.initial()
+                self._symmetry = Symmetry(
+                    self.scenario, self.program, self.layout, self.memory, self.final_name, start, self.stack_memory
+                )
+            except Refused as refused:
+                self._symmetry = refused
+            except Flagged as flagged:
+                self._symmetry = Refused(f"{flagged.name} before the first step")
+        return self._symmetry if isinstance(self._symmetry, Symmetry) else None
+
+    def told_symmetry(self) -> str:
+        """Which threads are alike, or why none are; empty when nobody asked."""
+        if self.symmetry is not None:
+            return self.symmetry.told(self.scenario)
+        return f"none: {self._symmetry}" if self._symmetry is not None else ""
+
+    def real_choices(self, choices: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The run that choices found among sorted states stand for."""
+        if self.symmetry is None:
+            return list(choices)
+
+        def step(state: State, thread: int, alternative: int) -> State | str | None:
+            try:
+                return self.step(state, thread, alternative)
+            except Flagged as flagged:
+                return flagged.name
+
+        return self.symmetry.real(choices, self.initial(), step, self.alternatives)
 
     def is_ample(self, state: State, thread: int) -> bool:
         """Whether it is enough to take this thread's transition, should it neither block nor raise a flag."""

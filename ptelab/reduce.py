@@ -4,37 +4,47 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ptelab import ir
 from ptelab.flow import successors
-from ptelab.link import callees_first, with_ghost_calls, written_fields
+from ptelab.link import callees_first, written_fields
 from ptelab.scenario import Scenario
 
 REDUCTIONS = {
+    "local": "work that concerns nobody else is part of the step before it: what a step is, so --no-reduce leaves it",
+    "unreached": "code that no thread can reach, given what variables and members can hold, is left out",
     "constant": "reads of shared members that no thread of the scenario ever writes are no steps",
     "dead": "local variables that will not be read again are zeroed",
     "ample": "where one thread's transition cannot be told from a later one by any other thread, only it is taken",
+    "symmetry": "of states in which only like threads have changed places, one stands for all",
 }
+NONE = frozenset({"local"})
+"""No reduction, but steps as they are defined: docs/semantics.md."""
+
+
+def chosen(reduce: bool, without: Iterable[str] = ()) -> frozenset[str]:
+    """The names of the reductions that are on: all of them or none, less those named."""
+    return (frozenset(REDUCTIONS) if reduce else NONE) - frozenset(without)
 
 
 @dataclass(frozen=True, slots=True)
 class Reduction:
     """Which reductions are on, with what an analysis of the scenario found for them."""
 
+    local: bool = True
     dead: bool = False
     ample: bool = False
+    symmetry: bool = False
     free_fields: frozenset[tuple[str, str]] = frozenset()
 
     @classmethod
-    def of(cls, scenario: Scenario) -> Reduction:
-        """Analyse a scenario for the reductions that it asks for."""
+    def of(cls, scenario: Scenario, module: ir.Module) -> Reduction:
+        """Analyse a scenario's linked module for the reductions that the scenario asks for."""
         names = scenario.reductions
         free: frozenset[tuple[str, str]] = frozenset()
         if "constant" in names:
-            roots = [t.root for t in scenario.threads]
-            module = with_ghost_calls(scenario.module, roots)
             written = written_fields(module, callees_first(module, list(module.functions)))
             free = frozenset(
                 (s.name, f.name)
@@ -43,7 +53,7 @@ class Reduction:
                 for f in s.fields
                 if not f.lock and not f.ghost and (s.name, f.name) not in written
             )
-        return cls("dead" in names, "ample" in names, free)
+        return cls("local" in names, "dead" in names, "ample" in names, "symmetry" in names, free)
 
 
 def without_dead_branches(module: ir.Module, params: Mapping[str, int]) -> ir.Module:

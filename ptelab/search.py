@@ -27,6 +27,8 @@ def explore(
     except Flagged as flagged:
         found.flags[flagged.name] = []
         return found
+    if machine.symmetry is not None:
+        start, _ = machine.symmetry.sort(start)
     parents: Parents = {start: None}
     level = [start]
     try:
@@ -48,6 +50,8 @@ def explore(
     except KeyboardInterrupt:
         found.complete, found.stopped = False, "interrupt"
     found.states = len(parents)
+    found.outcomes = {outcome: machine.real_choices(run) for outcome, run in found.outcomes.items()}
+    found.flags = {flag: machine.real_choices(run) for flag, run in found.flags.items()}
     found.reached = set(machine.reached)
     found.seconds = time.monotonic() - started
     return found
@@ -65,7 +69,7 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
         return
     if machine.reduction.ample and _expand_ample(machine, state, parents, following, found):
         return
-    progress = False
+    progress, symmetry = False, machine.symmetry
     for thread in range(len(state[1])):
         for alternative in range(machine.alternatives(state, thread)):
             try:
@@ -78,6 +82,8 @@ def _expand(machine: Machine, state: State, parents: Parents, following: list[St
                 continue
             if successor is None:
                 continue
+            if symmetry is not None:
+                successor, _ = symmetry.sort(successor)
             found.transitions += 1
             progress = progress or not machine.is_speculation(state, thread)
             if successor not in parents:
@@ -98,6 +104,8 @@ def _expand_ample(machine: Machine, state: State, parents: Parents, following: l
             continue
         if successor is None:
             continue
+        if machine.symmetry is not None:
+            successor, _ = machine.symmetry.sort(successor)
         found.transitions += 1
         if successor not in parents:
             parents[successor] = (state, (thread, 0))

@@ -95,6 +95,14 @@ def test_a_malformed_litmus_file_is_located(tmp_path: Path, old: str, new: str, 
     is_one_line_and_exit_2(run("check", path), f"{path}:", *words)
 
 
+def test_too_many_pages_for_the_invalidations_of_arm64(tmp_path: Path) -> None:
+    """What a flush covers must fit where it is kept, and a test that is too large must say so."""
+    pages = ("file f={1}", "file f={1,1,1,1,1,1,1,1}"), ("file:f,", "file:f,pages:8,"), ("x, P", "x, 8 * P")
+    assert run("check", "--arch", "arm64", small(tmp_path, *pages)).exit_code == 0
+    many = small(tmp_path, ("file:f,", "file:f,start:60,"))
+    is_one_line_and_exit_2(run("check", "--arch", "arm64", many), "pages are too many", "use fewer")
+
+
 def test_an_unknown_architecture() -> None:
     """An unknown architecture must not be taken for another."""
     is_one_line_and_exit_2(run("check", "--arch", "vax", SMALL), "vax", "x86_64")
@@ -308,3 +316,17 @@ def test_coverage_names_what_no_test_has_executed(tmp_path: Path) -> None:
     (memory,) = [f for path, f in files.items() if path.endswith("model/linux/mm/memory.py")]
     functions = {m["function"] for m in memory["missed"]}
     assert "do_cow_fault" in functions and "unmap_vmas" not in functions and memory["lines"] > len(memory["missed"])
+
+
+def test_a_pass_is_explained() -> None:
+    """A pass must not hide what its runs never entered, nor that a page was missing only because there are so few."""
+    result = run("check", "fork+pin+no_memory", "--explain")
+    assert result.exit_code == 0
+    assert "Reached 3 situations: gup_fast, " in result.stdout
+    assert "Cut off by nr_Buddy:2: alloc_folio found none" in result.stdout
+    assert "  model/stubs/memory.py:27-28 (alloc_folio)" in result.stdout
+    never = next(line for line in result.stdout.splitlines() if line.startswith("  model/linux/mm/memory.py: all of "))
+    assert "do_wp_page" in never and "copy_present_page" not in never
+    told = json.loads(run("check", "store+munmap+writeback", "--explain", "--json").stdout)["explanation"]
+    assert told["cut_off"] == [] and "do_swap_page" in told["functions_not_run"]["model/linux/mm/memory.py"]
+    assert run("check", "fork+pin+no_memory", "--explain", "--engine", "machine").exit_code == 2

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench import peers
-from ptelab import bundled, checking, programs
+from ptelab import bundled, checking, programs, reduce
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.commands.export import LANGUAGES, plan_of
@@ -27,7 +27,7 @@ MODELS = ["two_phase_commit", "peterson", *LITMUS]
 def scenario(name: str) -> Scenario:
     """A program under bench/ or a litmus test, without reductions."""
     if (BENCH / f"{name}.py").exists():
-        return programs.read(BENCH / f"{name}.py", {}, frozenset())
+        return programs.read(BENCH / f"{name}.py", {}, reduce.NONE)
     test = read(bundled.directory("litmus") / f"{name}.litmus").on("x86_64")
     return checking.prepare(test, Options(reduce=False)).scenario
 
@@ -179,7 +179,7 @@ def small(tmp_path: Path, body: str) -> Scenario:
     words = ", ".join(sorted(w for w in WORDS if re.search(rf"\b{w}\b", text)))
     path = tmp_path / "small.py"
     path.write_text(text.replace("{words}", words), encoding="utf-8")
-    return programs.read(path, {}, frozenset())
+    return programs.read(path, {}, reduce.NONE)
 
 
 @needs_spin

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from ptelab.litmus.judge import judge
 from ptelab.litmus.observe import Observation
 from ptelab.litmus.parse import parse
 from ptelab.litmus.resolve import resolve
+from ptelab.reduce import REDUCTIONS
 
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
@@ -102,6 +104,27 @@ def test_reductions_change_no_verdict_and_no_outcome(path: Path, arch: str) -> N
     for key in ("result", "flags", "outcomes"):
         assert reduced[key] == full[key]
     assert reduced["states"] <= full["states"]
+
+
+ONE_BY_ONE = ("move_charge+move_charge", "munmap+exit+nothing", "fork+pin+no_memory", "clear_refs+load_store+shmem")
+"""Small tests of different kinds; bench/reductions.py compares all of them."""
+
+
+@cache
+def with_all(path: Path) -> dict[str, Any]:
+    """What is found with all reductions."""
+    return measured(path, OPTIONS)
+
+
+@pytest.mark.parametrize("name", sorted(REDUCTIONS))
+@pytest.mark.parametrize("test", ONE_BY_ONE)
+def test_no_reduction_changes_an_answer(test: str, name: str) -> None:
+    """No reduction may change a verdict, a flag, a situation or an outcome, nor add a state."""
+    path = bundled.directory("litmus") / f"{test}.litmus"
+    reduced, without = with_all(path), measured(path, replace(OPTIONS, without=frozenset([name])))
+    for key in ("result", "flags", "outcomes", "reached"):
+        assert without[key] == reduced[key]
+    assert without["states"] >= reduced["states"]
 
 
 # ------------------------------------------------------------------------------------------- the parser

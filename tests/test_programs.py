@@ -16,13 +16,14 @@ from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
 from ptelab.native import checkpoint, engine, store
+from ptelab.reduce import NONE
 
 BENCH = Path(__file__).parents[1] / "bench"
 
 
 def explored(name: str, engine: checking.EngineName = "native", reduce: bool = False, **values: int) -> Exploration:
     """What an engine finds in one of the programs under bench/."""
-    scenario = programs.read(BENCH / f"{name}.py", values, None if reduce else frozenset())
+    scenario = programs.read(BENCH / f"{name}.py", values, None if reduce else NONE)
     return checking.explore_scenario(scenario, Options(engine=engine, memory_bytes=1 << 30))
 
 
@@ -122,7 +123,7 @@ def test_a_flag_is_shown_with_its_run_and_can_be_replayed(tmp_path: Path) -> Non
 def test_the_result_as_json() -> None:
     """A program that reads the output must find the numbers there."""
     found = json.loads(run(BENCH / "two_phase_commit.py", "--json").stdout)
-    assert found["complete"] and found["states"] == 288 and {"committed": 1} in found["outcomes"]
+    assert found["complete"] and found["states"] == 80 and {"committed": 1} in found["outcomes"]
 
 
 def test_a_limit_is_no_pass() -> None:
@@ -149,7 +150,7 @@ def test_a_stopped_run_is_resumed(tmp_path: Path) -> None:
 
 def test_a_killed_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written down before the process was lost must be enough to go on from."""
-    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, frozenset())
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, NONE)
     monkeypatch.setattr(checkpoint, "FIRST_AFTER_S", -1.0)
 
     def lost(progress: checking.Progress) -> None:
@@ -183,7 +184,7 @@ def test_resume_needs_a_place() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_many_workers_lose_nothing(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has to wait for a larger table must not be forgotten when the others have nothing left to do."""
-    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, frozenset())
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, NONE)
     monkeypatch.setattr(engine, "PARALLEL_LEVEL", 64)
     for name, value in {"SLOTS_MIN": 256, "INDEX_MIN": 4, "MEMO_BITS_MIN": 2, "PIPE_MIN": 1, "OWN_BITS": 1}.items():
         monkeypatch.setattr(store, name, value)
@@ -195,6 +196,32 @@ def test_many_workers_lose_nothing(threads: int, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("size", [1 << 20, 5 << 20, 12 << 20])
 def test_memory_is_used_up_to_the_limit_and_not_beyond(size: int) -> None:
     """A limit must neither be passed nor leave half of the memory unused."""
-    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 8}, frozenset())
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 8}, NONE)
     found = checking.explore_scenario(scenario, Options(memory_bytes=size))
     assert found.stopped == "memory" and size / 2 < found.memory_bytes <= size * 1.05
+
+
+@pytest.mark.parametrize("when", ["uneven", "too fine"])
+def test_a_table_that_cannot_grow_is_a_limit(when: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A search whose tables cannot grow must not end in a traceback, nor write down what it has lost."""
+    if when == "uneven":
+        monkeypatch.setattr(store, "SLOTS_MIN", 256)
+        monkeypatch.setattr(store.Store, "_all", lambda self, function, arguments: [1])
+    else:
+        monkeypatch.setattr(store, "CODE_BITS", 12)
+        monkeypatch.setattr(store, "HIGH_BITS_MAX", 0)
+    program = (BENCH / "two_phase_commit.py", "--set", "nr_Manager=5", "--no-reduce", "--memory", "64M", "--json")
+    result = run(*program, *(["--checkpoint", tmp_path] if when == "uneven" else []))
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["complete"], found["stopped"]) == (3, False, "memory")
+    assert when != "uneven" or ("no checkpoint" in found["checkpoint"] and not list(tmp_path.iterdir()))
+
+
+def test_what_is_merged_can_be_taken_apart() -> None:
+    """`--without local` must not leave local work merged: then nothing would show that merging changes no answer."""
+    result = run(BENCH / "two_phase_commit.py", "--no-reduce", "--json")
+    apart = run(BENCH / "two_phase_commit.py", "--no-reduce", "--without", "local", "--json")
+    merged, apart_found = json.loads(result.stdout), json.loads(apart.stdout)
+    assert merged["states"] == 288 < apart_found["states"]
+    assert merged["outcomes"] == apart_found["outcomes"]
+    assert "no reduction is called 'x'" in run(BENCH / "two_phase_commit.py", "--without", "x").output

@@ -17,7 +17,7 @@ from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
 from mm.huge_memory import __split_huge_pmd_locked, change_huge_pmd, zap_huge_pmd
 from mm.mprotect import prot_commit_flush_ptes
-from mm.mremap import move_locked_ptes, move_normal_pmd
+from mm.mremap import move_locked_ptes, move_normal_pmd, sys_mremap
 from mm.page_writeback import filemap_dirty_folio
 from mm.truncate import folio_cancel_dirty, truncate_cleanup_folio
 from user import UFFDIO_WRITEPROTECT_MODE_WP, mprotect, mremap, truncate, uffdio_writeprotect
@@ -57,11 +57,11 @@ def sometimes_protection_changes(oldpte: pte_t, ptent: pte_t, set_write: bool) -
         reach("mprotect_gives_write")
 
 
-@on_entry(mremap)
-def mremap_begins(addr: Addr, len: Addr, new_addr: Addr) -> None:
+@on_entry(sys_mremap)
+def mremap_begins(addr: Addr, old_len: Addr, new_addr: Addr) -> None:
     """mremap takes all rights to the old addresses, and to what was mapped at the new ones."""
-    rights_called_back(addr, len)
-    rights_called_back(new_addr, len)
+    rights_called_back(addr, old_len)
+    rights_called_back(new_addr, old_len)
 
 
 @on_return(mremap)

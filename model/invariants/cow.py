@@ -11,14 +11,15 @@ from asm.pgtable import pte_none, pte_pfn, pte_present
 from cpu import read_memory, write_memory
 from entry import mm_of_cpu
 from hw.memory import NR_PAGES, Addr, Frame, Value
-from invariants.observe import content_of, entry_of
+from invariants.observe import content_of, entry_of, slot_of
 from linux.huge_mm import HPAGE_PMD_NR
 from linux.mm import VM_SHARED
 from linux.mm_types import Folio, mm_struct, vm_area_struct
+from linux.sched import task_struct
 from linux.types import Errno
-from mm.gup import gup_fast
+from mm.gup import gup_fast, pin_user_pages_fast
 from mm.ksm import replace_page
-from mm.madvise import MADV_DONTNEED, MADV_FREE
+from mm.madvise import MADV_DONTNEED, MADV_FREE, sys_madvise
 from mm.memory import (
     copy_present_page,
     do_anonymous_page,
@@ -27,19 +28,22 @@ from mm.memory import (
     wp_page_copy,
     wp_page_reuse,
 )
+from mm.mmap import sys_munmap
+from mm.rmap import discard_lazyfree
+from mm.vmscan import remove_swap_mapping
 from setup import setup_anon_huge, setup_anon_pte, setup_swap_pte, setup_vma
 from stubs.memory import free_frozen_pages
-from user import Device, dma_read, dma_write, fork, madvise, munmap
+from user import Device, dma_read, dma_write, fork, madvise, munmap, put_user_pages, put_user_pages_dirty
 
-from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, reach, thread_id, u4, u5
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, pool, reach, thread_id, u4, u5
 
 
 @ghost
 class private_view:
     """What an mm has to see of a page, at mm · NR_PAGES + address.  `known`: there is only one right value.
 
-    `forgettable`: MADV_FREE lets it become zero, too.  `by_device`: a device has stored it, to a page that the mm may
-    have given up since it was pinned, so that only what is read tells.
+    `forgettable`: MADV_FREE lets it become zero, too.  `by_device`: a device has stored it, and nobody has said that
+    the page is dirty, so that reclaim may drop it.
     `zaps`: how many calls that take the page away are under way; till they return, nothing is known.
     """
 
@@ -99,12 +103,21 @@ def always_own_value(addr: Addr, frame: Frame, result: Value) -> None:
 
 @on_return(dma_write)
 def device_stored(frame: Frame, value: Value) -> None:
-    """What a device stores to a page that it has pinned is what the mm sees from now on."""
+    """What a device stores is what the mm sees from now on, if an entry maps the page, or as long as it is pinned.
+
+    Without a pin, or when a call has taken the page since, the mm may have another page by now.  If its entry is empty,
+    or names a slot in swap, that is not known.
+    """
     device = at(Device, thread_id())
     mm = mm_of_cpu(cpu_id())
-    if device.pinned and mm is not None and is_private(mm, device.addr):
-        stored(mm, device.addr, value)
-        view_of(mm, device.addr).by_device = True
+    if mm is not None and is_private(mm, device.addr):
+        pte = entry_of(mm, device.addr)
+        mapped = pte_present(pte) and pte_pfn(pte) == index_of(frame)
+        if mapped or device.pinned and not device.given_up:
+            stored(mm, device.addr, value)
+            view_of(mm, device.addr).by_device = True
+        elif not pte_present(pte):
+            forget_view(view_of(mm, device.addr))
     if frame.freed:
         flag("access_after_free", page=index_of(frame), device=thread_id())
 
@@ -114,12 +127,70 @@ def always_pins_coherent(frame: Frame, result: Value) -> None:
     """A device reads from a page that it has pinned what the mm has to see."""
     device = at(Device, thread_id())
     mm = mm_of_cpu(cpu_id())
-    if device.pinned and mm is not None and is_private(mm, device.addr):
+    if device.pinned and not device.given_up and mm is not None and is_private(mm, device.addr):
         view = view_of(mm, device.addr)
         if not may_see(view, result):
             flag("pin_coherency", page=index_of(frame), read=result, expected=view.value)
     if frame.freed:
         flag("access_after_free", page=index_of(frame), device=thread_id())
+
+
+@on_entry(pin_user_pages_fast)
+def pin_begins(start: Addr) -> None:
+    """What is pinned from now on stays the mm's, unless a call takes it."""
+    device = at(Device, thread_id())
+    mm = mm_of_cpu(cpu_id())
+    device.pinning = True
+    device.at = start
+    device.given_up = mm is not None and view_of(mm, start).zaps != 0
+
+
+@ghost
+def pin_ends() -> None:
+    """Nothing is known of what a thread's device has."""
+    device = at(Device, thread_id())
+    device.pinning = False
+    device.at = 0
+    device.given_up = False
+
+
+@on_return(pin_user_pages_fast)
+def pin_fails(result: Folio | None) -> None:
+    """There may be nothing to pin."""
+    if result is None:
+        pin_ends()
+
+
+@on_return(put_user_pages)
+def pin_dropped() -> None:
+    """A pin is dropped, and what the device has stored may be dropped with the page."""
+    pin_ends()
+
+
+@on_return(put_user_pages_dirty)
+def pin_dropped_dirty() -> None:
+    """A pin is dropped, after the page was said to be dirty."""
+    mm = mm_of_cpu(cpu_id())
+    if mm is not None:
+        view_of(mm, at(Device, thread_id()).addr).by_device = False
+    pin_ends()
+
+
+@on_return(discard_lazyfree)
+def clean_page_discarded(vma: vm_area_struct, address: Addr, result: bool) -> None:
+    """Reclaim may drop what a device has stored to a page without saying so."""
+    if result and view_of(vma.vm_mm, address).by_device:
+        forget_view(view_of(vma.vm_mm, address))
+
+
+@on_return(remove_swap_mapping)
+def clean_page_swapped_out(result: bool) -> None:
+    """Reclaim may keep what swap has instead of what a device has stored without saying so."""
+    if result:
+        for mm in pool(mm_struct):
+            for addr in range(NR_PAGES):
+                if view_of(mm, addr).by_device and slot_of(entry_of(mm, addr)) != 0:
+                    forget_view(view_of(mm, addr))
 
 
 @on_return(fork)
@@ -185,6 +256,9 @@ def zap_begins(addr: Addr, len: Addr) -> None:
             if addr <= a < addr + len:
                 forget_view(view_of(mm, a))
                 view_of(mm, a).zaps = view_of(mm, a).zaps + 1
+        for device in pool(Device):
+            if device.pinning and addr <= device.at < addr + len and at(task_struct, index_of(device)).mm == mm:
+                device.given_up = True
 
 
 @ghost
@@ -207,7 +281,7 @@ def forget_view(view: private_view) -> None:
     view.value = 0
 
 
-@on_entry(munmap)
+@on_entry(sys_munmap)
 def munmap_takes_pages(addr: Addr, len: Addr) -> None:
     """munmap takes pages away."""
     zap_begins(addr, len)
@@ -219,15 +293,15 @@ def munmap_took_pages(addr: Addr, len: Addr) -> None:
     zap_ends(addr, len)
 
 
-@on_entry(madvise)
-def madvise_takes_pages(addr: Addr, len: Addr, advice: u5) -> None:
+@on_entry(sys_madvise)
+def madvise_takes_pages(start: Addr, len_in: Addr, behavior: u5) -> None:
     """MADV_DONTNEED takes pages away; MADV_FREE does so, or not, until they are stored to after it."""
     mm = mm_of_cpu(cpu_id())
-    if advice == MADV_DONTNEED:
-        zap_begins(addr, len)
-    elif advice == MADV_FREE and mm is not None:
+    if behavior == MADV_DONTNEED:
+        zap_begins(start, len_in)
+    elif behavior == MADV_FREE and mm is not None:
         for a in range(NR_PAGES):
-            if addr <= a < addr + len:
+            if start <= a < start + len_in:
                 view_of(mm, a).zaps = view_of(mm, a).zaps + 1
                 if view_of(mm, a).known:
                     view_of(mm, a).forgettable = True

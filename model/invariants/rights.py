@@ -11,7 +11,8 @@ from hw.memory import NR_CPUS, NR_PAGES, Addr, CpuNr, Frame, Table
 from invariants.observe import entry_of
 from linux.mm_types import Folio, ptdesc
 from linux.types import Errno
-from mm.madvise import MADV_DONTNEED
+from mm.madvise import MADV_DONTNEED, sys_madvise
+from mm.mmap import sys_munmap
 from stubs.memory import call_rcu
 from user import madvise, munmap
 
@@ -80,7 +81,7 @@ def rights_gone(addr: Addr, len: Addr, took: bool, all: bool) -> None:
                         marks.calls = marks.calls - (1 << thread_id())
 
 
-@on_entry(munmap)
+@on_entry(sys_munmap)
 def munmap_begins(addr: Addr, len: Addr) -> None:
     """munmap takes all rights to its range."""
     rights_called_back(addr, len)
@@ -101,11 +102,11 @@ def always_unmapped_after_munmap(addr: Addr, len: Addr, result: Errno) -> None:
                     flag("accounting", addr=a, mapped_after_munmap=True)
 
 
-@on_entry(madvise)
-def madvise_begins(addr: Addr, len: Addr, advice: u5) -> None:
-    """MADV_DONTNEED takes all rights to its range that were there before."""
-    if advice == MADV_DONTNEED:
-        rights_called_back(addr, len)
+@on_entry(sys_madvise)
+def madvise_begins(start: Addr, len_in: Addr, behavior: u5) -> None:
+    """MADV_DONTNEED takes all rights to its range that were there when it got into the kernel."""
+    if behavior == MADV_DONTNEED:
+        rights_called_back(start, len_in)
 
 
 @on_return(madvise)

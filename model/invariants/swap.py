@@ -27,7 +27,7 @@ def always_private_kept(mm: mm_struct) -> None:
         vma = mm.mm_mt[addr]
         if is_private(mm, addr) and vma is not None and vma.vm_file is None:
             content = content_of(mm, addr)
-            if not may_see(view_of(mm, addr), content) and not view_of(mm, addr).by_device:
+            if not may_see(view_of(mm, addr), content):
                 flag("lost_write", addr=addr, content=content, expected=view_of(mm, addr).value)
 
 

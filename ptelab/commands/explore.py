@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from ptelab import checking, lanes, programs, trace
+from ptelab import checking, lanes, programs, reduce, trace
 from ptelab.checking import ENGINES, Options
 from ptelab.commands.shared import (
     BAD_INPUT,
@@ -24,6 +24,8 @@ from ptelab.commands.shared import (
     checkpoint_options,
     is_terminal,
     memory_default,
+    reduction_options,
+    reduction_words,
 )
 from ptelab.exploration import Exploration, format_choices, parse_choices
 from ptelab.machine import Machine
@@ -44,7 +46,7 @@ def parameters(words: tuple[str, ...]) -> dict[str, int]:
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "values", multiple=True, metavar="NAME=N", help="Give a layout parameter a value.")
-@click.option("--no-reduce", is_flag=True, help="Switch all reductions off.")
+@reduction_options
 @click.option("--engine", type=click.Choice(ENGINES), default="native", show_default=True, help="What explores.")
 @click.option(
     "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
@@ -56,14 +58,14 @@ def parameters(words: tuple[str, ...]) -> dict[str, int]:
 @checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @click.option("--replay", "choices", metavar="CHOICES", help="Show this run instead, as it was printed.")
-def explore(file: Path, values: tuple[str, ...], no_reduce: bool, engine: checking.EngineName, threads: int,
-            memory: int | None, time_s: float | None, checkpoints: Path | None, resume: bool, as_json: bool,
-            choices: str | None) -> int:  # fmt: skip
+def explore(file: Path, values: tuple[str, ...], no_reduce: bool, without: tuple[frozenset[str], ...],
+            engine: checking.EngineName, threads: int, memory: int | None, time_s: float | None,
+            checkpoints: Path | None, resume: bool, as_json: bool, choices: str | None) -> int:  # fmt: skip
     """Explore a program in the dialect that declares its threads itself.
 
     Every interleaving is explored.  Exit status: 0 no flag was raised, 1 one was, 2 bad input, 3 stopped at a limit.
     """
-    scenario = programs.read(file, parameters(values), frozenset() if no_reduce else None)
+    scenario = programs.read(file, parameters(values), reduce.chosen(not no_reduce, frozenset().union(*without)))
     if choices is not None:
         return _replay(scenario, choices)
     check_checkpoints(checkpoints, resume, engine)
@@ -79,7 +81,8 @@ def explore(file: Path, values: tuple[str, ...], no_reduce: bool, engine: checki
         click.echo(json.dumps(json_object(scenario, found), ensure_ascii=False))
     else:
         click.echo("\n".join(lines(scenario, found)))
-        _show_first_flag(scenario, found, " ".join([str(file), *(f"--set {v}" for v in values)]), no_reduce)
+        _show_first_flag(scenario, found, " ".join([str(file), *(f"--set {v}" for v in values),
+                                                     *reduction_words(no_reduce, without)]))  # fmt: skip
     return FAILED if found.flags else OK if found.complete else LIMIT
 
 
@@ -96,6 +99,7 @@ def lines(scenario: Scenario, found: Exploration) -> list[str]:
         *(f"Reached {name}" for name in sorted(found.reached)),
         f"Explored {found.states} states, {found.transitions} transitions, depth {found.depth}"
         f" in {found.seconds:.2f} s",
+        *([f"Symmetry {found.symmetry}"] if found.symmetry else []),
         "Bounds " + " ".join(f"{name}:{value}" for name, value in sorted(scenario.params.items())),
         *([f"Resumed with {found.resumed_states} states"] if found.resumed_states else []),
         *([] if found.complete else [f"!!! incomplete: {found.stopped}{found.checkpoint and f'; {found.checkpoint}'}"]),
@@ -116,18 +120,19 @@ def json_object(scenario: Scenario, found: Exploration) -> dict[str, object]:
         "states": found.states,
         "transitions": found.transitions,
         "depth": found.depth,
+        "symmetry": found.symmetry,
         "seconds": round(found.seconds, 3),
         "memory_bytes": found.memory_bytes,
         "bounds": scenario.params,
     }
 
 
-def _show_first_flag(scenario: Scenario, found: Exploration, file: str, no_reduce: bool) -> None:
+def _show_first_flag(scenario: Scenario, found: Exploration, command: str) -> None:
     if not found.flags:
         return
     run = min(found.flags.values(), key=len)
     click.echo(lanes.render(trace.record(Machine(scenario), run)))
-    click.echo(f"Replay: ptelab explore {file} --replay '{format_choices(run)}'{' --no-reduce' if no_reduce else ''}")
+    click.echo(f"Replay: ptelab explore {command} --replay '{format_choices(run)}'")
 
 
 def _replay(scenario: Scenario, choices: str) -> int:

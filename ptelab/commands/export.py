@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from ptelab import bundled, checking, programs
+from ptelab import bundled, checking, programs, reduce
 from ptelab.commands.explore import parameters
 from ptelab.commands.shared import OK, SKIPPED, BadInput, check_writable, memory_default, read_test
 from ptelab.export.murphi import murphi
@@ -23,7 +23,7 @@ LANGUAGES = {"promela": (promela, ".pml"), "murphi": (murphi, ".m")}
 
 def plan_of(scenario: Scenario, executed: frozenset[tuple[str, int]] | None = None) -> Plan:
     """What of a scenario, whose reductions are all off, is exported; `executed`: leave out what is not."""
-    assert not scenario.reductions
+    assert scenario.reductions == reduce.NONE
     machine = Machine(scenario)
     try:
         cells, threads = machine.initial()
@@ -56,7 +56,7 @@ def export(file: str, language: str, arch: str, patches: Sequence[str], model: P
     if file.endswith(".py"):
         if patches or model is not None or arch != "x86_64":
             raise BadInput(f"{file} is a program, which has no kernel; leave --arch, --patch and --model out")
-        scenario = programs.read(Path(file), parameters(values), frozenset())
+        scenario = programs.read(Path(file), parameters(values), reduce.NONE)
         words = ["explore", file, *(w for v in values for w in ("--set", v))]
     else:
         if values:

@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
 
-from ptelab import checking
+from ptelab import checking, reduce
 from ptelab.litmus import build
 from ptelab.litmus.resolve import Test
 
@@ -58,6 +58,35 @@ def memory_default() -> int:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Names(click.ParamType[frozenset[str]]):
+    """Names of reductions, separated by commas."""
+
+    name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> frozenset[str]:
+        names = frozenset(w.strip() for w in str(value).split(","))
+        if unknown := sorted(names - set(reduce.REDUCTIONS)):
+            known = ", ".join(reduce.REDUCTIONS)
+            self.fail(f"no reduction is called {unknown[0]!r}; write some of {known} instead", param, ctx)
+        return names
+
+
+def reduction_options(command: F) -> F:
+    """`--no-reduce` and `--without NAME`."""
+    everything = click.option("--no-reduce", is_flag=True, help="Switch all reductions off.")
+    some = click.option(
+        "--without", type=Names(), multiple=True, metavar="NAME",
+        help=f"Switch a reduction off: {', '.join(reduce.REDUCTIONS)}.",
+    )  # fmt: skip
+    return everything(some(command))
+
+
+def reduction_words(no_reduce: bool, without: Iterable[frozenset[str]]) -> list[str]:
+    """The options again, for a command that shall do the same."""
+    names = sorted(frozenset().union(*without))
+    return [*(["--no-reduce"] if no_reduce else []), *(["--without", ",".join(names)] if names else [])]
 
 
 def checkpoint_options(command: F) -> F:

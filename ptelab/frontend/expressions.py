@@ -181,10 +181,18 @@ def assigned(decl: FunctionDecl) -> frozenset[str]:
     return decl.assigned
 
 
+_ASSIGNED: dict[int, tuple[list[ast.stmt], frozenset[str]]] = {}
+"""By the identity of a body, which is kept so that no other can have it: trees are parsed once for test after test."""
+
+
 def assigned_in(body: list[ast.stmt]) -> frozenset[str]:
     """The names that statements set."""
-    nodes = (n for stmt in body for n in ast.walk(stmt))
-    return frozenset(n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+    known = _ASSIGNED.get(id(body))
+    if known is None:
+        nodes = (n for stmt in body for n in ast.walk(stmt))
+        names = frozenset(n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store))
+        known = _ASSIGNED[id(body)] = (body, names)
+    return known[1]
 
 
 # ---------------------------------------------------------------------------------------------- places

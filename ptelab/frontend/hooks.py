@@ -52,7 +52,7 @@ def weave(f: Frame, hooks: list[Hook]) -> None:
     returns = [hook.function for hook in hooks if hook.on_return]
     wanted = {p.name for function in returns for p in f.program.signature(function).params}
     entry = {
-        name: _copied(f, decl, name, value) if name in wanted & assigned(decl) else value
+        name: _copied(f, decl, name, value) if name in wanted and name in assigned(decl) else value
         for name, value in params.items()
     }
     result = f.program.signature(decl).result

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ptelab import flow, ir
 from ptelab.frontend import cfg, hooks, statements
@@ -109,6 +111,25 @@ def compile_all(sources: Sources) -> Compiled:
     return lowering.compiled()
 
 
+_Place: TypeAlias = tuple[str, int, bool]
+"""A function of the IR in every program that has the same file: its path, its line, and whether it is a ghost."""
+
+_Known: TypeAlias = dict[_Place, tuple[ir.Function, list[tuple[_Place, File, ast.AST]]]]
+"""A function, and whom it calls where."""
+
+MODELS_KEPT = 12
+_MODELS: dict[tuple[str, frozenset[tuple[str, str, str]], frozenset[str]], _Known] = {}
+"""By architecture, texts, and the names that mean something in a test and in the model: functions lowered so far."""
+
+
+def _place(key: Key) -> _Place:
+    return key.decl.file.text.path, key.decl.node.lineno, key.ghost
+
+
+def _stem(decl: FunctionDecl) -> str:
+    return decl.file.text.path.removesuffix(".py").rpartition("/")[2]
+
+
 class _Lowering:
     def __init__(self, sources: Sources) -> None:
         self.program = Program(sources)
@@ -117,6 +138,8 @@ class _Lowering:
         self.names: dict[Key, str] = {}
         self.hooks: dict[FunctionDecl, list[hooks.Hook]] = {}
         self.uses: dict[str, int] = {}
+        self.known: _Known = {}
+        self.declared: dict[tuple[str, int], FunctionDecl] = {}
 
     def load(self, path: str) -> File:
         text = self.program.sources.read(path)
@@ -142,15 +165,52 @@ class _Lowering:
         self.hooks = hooks.collect(self.program)
         for file in self.program.files.values():
             for function in file.functions:
-                self.uses[function.name] = self.uses.get(function.name, 0) + 1
+                for name in (function.name, f"{_stem(function)}.{function.name}"):
+                    self.uses[name] = self.uses.get(name, 0) + 1
+        self.known = self._lowered_before()
         keys = [Key(decl, decl.ghost) for decl in roots]
         work = list(reversed(keys))
         while work:
             key = work.pop()
             if key not in self.functions:
-                self.functions[key], self.calls[key] = self._lower(key)
+                self.functions[key], self.calls[key] = self._lower_once(key)
                 work.extend(reversed(self.calls[key]))
         self._check_recursion(keys)
+
+    def _lowered_before(self) -> _Known:
+        """What was made of this very model before, for other tests."""
+        overlay = self.program.sources.overlay
+        model = [file for path, file in self.program.files.items() if path not in overlay]
+        others = [file for path, file in self.program.files.items() if path in overlay]
+        if any(function.hooks for file in others for function in file.functions):
+            return {}  # a test that watches functions of the model
+        shared = {name for file in others for f in file.functions if self.uses[name := f.name] > 1}
+        texts = frozenset((file.text.path, file.text.name, file.text.text) for file in model)
+        key = (self.program.sources.arch, texts, frozenset(shared))
+        if key not in _MODELS:
+            while len(_MODELS) >= MODELS_KEPT:
+                del _MODELS[next(iter(_MODELS))]
+            _MODELS[key] = {}
+        return _MODELS[key]
+
+    def _lower_once(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
+        if key.decl.file.text.path in self.program.sources.overlay:
+            return self._lower(key)
+        place = _place(key)
+        if place not in self.known:
+            function, calls = self._lower(key)
+            self.known[place] = (function, [(_place(callee), *where) for callee, where in calls.items()])
+            return function, calls
+        function, called = self.known[place]
+        return function, {self._key(callee): (file, node) for callee, file, node in called}
+
+    def _key(self, place: _Place) -> Key:
+        if not self.declared:
+            for file in self.program.files.values():
+                for function in file.functions:
+                    self.declared[file.text.path, function.node.lineno] = function
+        path, line, ghost = place
+        return Key(self.declared[path, line], ghost)
 
     def name_of(self, key: Key) -> str:
         """The name in the IR: as in Linux where that is unique; the twin without steps is marked."""
@@ -158,11 +218,11 @@ class _Lowering:
         if name is None:
             name = key.decl.name
             if self.uses.get(name, 0) > 1:
-                name = key.decl.file.text.path.removesuffix(".py").rpartition("/")[2] + "." + name
+                name = f"{_stem(key.decl)}.{name}"
+                if self.uses[name] > 1:
+                    name = key.decl.file.text.path.removesuffix(".py").replace("/", ".") + "." + key.decl.name
             if key.ghost and not key.decl.ghost:
                 name += ".ghost"
-            if name in self.names.values():
-                name = key.decl.file.text.path.removesuffix(".py").replace("/", ".") + "." + name
             self.names[key] = name
         return name
 
@@ -239,11 +299,13 @@ class _Lowering:
             decl = self.program.structs[name]
             members = tuple(member.ir for member in self.program.fields(decl).values())
             module.structs[name] = ir.Struct(name, decl.kind, members, decl.file.at(decl.node))
-        situations, flags = set(), set(MACHINE_FLAGS)
+        situations: set[str] = set()
+        flags = set(MACHINE_FLAGS)
         sources = self.program.sources
         for text in [*sources.texts(), *sources.directory_texts("invariants", every_arch=True)]:
-            situations.update(_REACH.findall(text.text))
-            flags.update(_FLAG.findall(text.text))
+            reached, raised = _told(text.text)
+            situations |= reached
+            flags |= raised
         docs = {self.name_of(key): ast.get_docstring(key.decl.node) or "" for key in order}
         names = {self.name_of(key): (key.decl.file.text.path, key.decl.name) for key in order}
         defaults = {p.name: p.default for p in self.program.params.values() if p.default is not None}
@@ -269,6 +331,12 @@ class _Lowering:
                         work.append(member.element.struct.name)
                     work += [kind.struct for _, kind in member.ir.parts if kind.kind == "ptr"]
         return used
+
+
+@functools.lru_cache(1024)  # the texts of the model, for test after test
+def _told(text: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The situations and the flags that a text names."""
+    return frozenset(_REACH.findall(text)), frozenset(_FLAG.findall(text))
 
 
 def _used_variables(blocks: list[ir.Block]) -> set[str]:

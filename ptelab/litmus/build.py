@@ -47,7 +47,7 @@ def build(
     arch: str,
     model: Path | None = None,
     patches: Sequence[Path] = (),
-    reductions: bool = True,
+    reductions: frozenset[str] = frozenset(reduce.REDUCTIONS),
     edits: Mapping[str, str] | None = None,
     watch: Sequence[Observation] = (),
 ) -> Built:
@@ -76,7 +76,7 @@ def build(
         final=function("final"),
         observed=generated.observed,
         symbols=_symbols(test),
-        reductions=frozenset(reduce.REDUCTIONS if reductions else ()),
+        reductions=reductions,
     )
     if scenario.params.get("nr_Table") == 1:  # then the slots of the one table are the addresses
         scenario.symbols["pte_p"] = scenario.symbols["addr"]
@@ -138,7 +138,7 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     params["NR_PAGES"] = params["PTRS_PER_PMD"] * entries
     derived = set(params) - set(compiled.param_defaults) | {"NR_CPUS", "FILE_PAGES", "NR_PAGES", "PTRS_PER_PMD"}
     derived |= {"CONFIG_SWAP", "SWAP_SLOTS"}
-    derived |= {"GATHER_BATCHES", "GATHER_ENTRIES"} & set(params)
+    derived |= {"GATHER_BATCHES", "GATHER_ENTRIES", *_scope(params)} & set(params)
     pools = _pools(test, params, compiled.module)
     # Pools that only a changed model has: their size is the test's to say.
     shared = [s.name for s in compiled.module.structs.values() if s.kind in ("shared", "ghost")]
@@ -150,7 +150,20 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     if "GATHER_BATCHES" in params:
         params["GATHER_BATCHES"] = params["MAX_GATHER_BATCH_COUNT"] + 1
         params["GATHER_ENTRIES"] = params["GATHER_BATCHES"] * params["MAX_GATHER_BATCH"]
+    params |= {name: value for name, value in _scope(params).items() if name in params}
     return params | {name: size for name, size in pools.items() if name not in test.bounds}
+
+
+_WORD_BITS = 62
+
+
+# What a flush may cover, where that is a number: a bit for each page and upper entry, and as many for each CPU.
+def _scope(params: dict[str, int]) -> dict[str, int]:
+    bits = params["NR_PAGES"] + params["PTRS_PER_PMD"]
+    all_cpus = bits * params["NR_CPUS"]
+    if "REQUESTS_MAX" in params and all_cpus > _WORD_BITS:
+        raise SourceError(f"{params['NR_PAGES']} pages are too many for {params['NR_CPUS']} CPUs; use fewer")
+    return {"SCOPE_MAX": (1 << bits) - 1, "REQUESTS_MAX": (1 << all_cpus) - 1}
 
 
 _MINIMA = {"MAX_GATHER_BATCH_COUNT": 0, "MAX_GATHER_BATCH": 2, "MMU_GATHER_BUNDLE": 2}

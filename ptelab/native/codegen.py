@@ -17,7 +17,7 @@ from ptelab.layout import Layout
 from ptelab.link import Program
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.function import FunctionCoder
-from ptelab.native.packing import Packing
+from ptelab.packing import Packing
 from ptelab.scenario import Scenario
 
 BLOCKED, OK, NO_ALTERNATIVE, FIRST_FLAG = 0, 1, 2, 3
@@ -77,6 +77,16 @@ class Codegen:
             for number, block in enumerate(self.program.codes[name].function.blocks)
             if self.covered[self._first_block[name] + number]
             for s in block.stmts
+        }
+
+    def returned_lines(self) -> set[tuple[str, int]]:
+        """(file, line) of every return that is a block of its own and was come to."""
+        assert self.covered is not None
+        return {
+            (block.term.at.file, block.term.at.line)
+            for name in self.program.order
+            for number, block in enumerate(self.program.codes[name].function.blocks)
+            if self.covered[self._first_block[name] + number] and not block.stmts and isinstance(block.term, ir.Return)
         }
 
     def flag(self, name: str) -> int:

@@ -25,8 +25,8 @@ from ptelab.native import explorer as x
 from ptelab.native.checkpoint import Checkpoint, Progressed
 from ptelab.native.codegen import FIRST_FLAG, REACHED_WORDS, SCRATCH_VALUES, SCRATCH_WORDS, Codegen
 from ptelab.native.memory import Words
-from ptelab.native.packing import Packing
 from ptelab.native.store import Shape, Store, TooFine
+from ptelab.packing import Packing
 
 QUICK, OPTIMISED = 0, 2  # LLVM's speed levels
 LONG_RUN = 1_000_000  # executed transitions from which on optimised code is worth its compilation
@@ -52,7 +52,7 @@ class Progress:
 def _search() -> compiler.Library:
     """The search, which is the same for all programs."""
     folder = resources.files("ptelab.native")
-    source = "".join(folder.joinpath(name).read_text() for name in ("explorer.py", "tables.py"))
+    source = "".join(folder.joinpath(name).read_text() for name in ("explorer.py", "tables.py", "columns.py"))
     return compiler.compile_text(lowlevel.translate(source, {}, {}), OPTIMISED)
 
 
@@ -88,13 +88,13 @@ class Engine:
                 try:
                     self._explore(start, started, time_s, progress)
                 except TooFine:
-                    if self._groups >= COARSEST:
-                        raise MemoryError("two parts have too many contents for one word") from None
-                    self.store.close()
-                    self._groups += 1
-                    self.resume = self._working = False
-                    self.found = Exploration(threads=self.threads)
-                    continue
+                    if self._groups < COARSEST:
+                        self.store.close()
+                        self._groups += 1
+                        self.resume = self._working = False
+                        self.found = Exploration(threads=self.threads)
+                        continue
+                    self.found.complete, self.found.stopped = False, "memory"  # two parts do not fit a word
                 except KeyboardInterrupt:
                     self.found.complete, self.found.stopped = False, "interrupt"
                 self._collect()
@@ -117,6 +117,8 @@ class Engine:
         if self._file is not None:
             if self.found.complete:
                 self._file.remove()
+            elif self.store.broken:
+                self.found.checkpoint = "no checkpoint: the seen set was lost when it should have grown"
             else:
                 self.found.checkpoint = self._file.write(self.store, at, self._groups)
 
@@ -175,6 +177,7 @@ class Engine:
             row_words = 1 + 2 * mask_words * (2 + len(modes))
             first_rows = self._make_rows(mask_words)
         self._source = self.codegen.text(modes)
+        self._make_columns()
         deadlock = self.codegen.flag("deadlock")
         if len(self.codegen.flags) + FIRST_FLAG >= 0xFF:
             raise ValueError("too many flags")
@@ -207,6 +210,7 @@ class Engine:
             self.packing.words,
             self.outcome_words,
             len(self.codegen.flags),
+            self._columns,
         )
 
     def _set_constants(self, deadlock: int, mask_words: int, row_words: int) -> None:
@@ -224,11 +228,29 @@ class Engine:
         control[x.CHOOSES] = self._chooses.address
         control[x.POSITION_MASK] = self.packing.position.mask
         control[x.DEADLOCK] = deadlock
+        control[x.SYMMETRY] = self._symmetry.address if self._columns else 0
+
+    def _make_columns(self) -> None:
+        """Fill the table that `stands_for` reads."""
+        symmetry, table = self.machine.symmetry, [0]
+        self._columns = 0
+        for r, rows in zip(symmetry.ranges, symmetry.lanes(self.packing.shared), strict=True) if symmetry else ():
+            words, spots = self.packing.thread_words[r.start], len(rows[0])
+            block = [4 + spots + len(r) * (1 + spots), len(r), words, spots, *((1 << w) - 1 for _, _, w in rows[0])]
+            for t, row in zip(r, rows, strict=True):
+                block += [self.packing.thread_word[t], *(word << 6 | shift for word, shift, _ in row)]
+            table[0] += 1
+            table += block
+            self._columns = max(self._columns, (len(r) + 1) * (words + spots))
+        self._symmetry = Words(len(table))
+        self._symmetry.fill(0, table)
 
     def _begin(self, start: State) -> None:
         words = self.packing.pack_cells(start[0])
         for thread, (vpc, frames) in enumerate(start[1]):
-            self._pack_thread(words, thread, vpc, frames)
+            own = self.packing.pack_thread(self.machine.program, self.machine.stack_memory, thread, vpc, frames)
+            base = self.packing.thread_word[thread]
+            words[base : base + len(own)] = own
         self.store.begin(words)
 
     # The initial state is built by the machine, which also takes the threads to their first stops.
@@ -295,33 +317,6 @@ class Engine:
                     rows[at : at + width] = row
             first_rows.append(known[key])
         return first_rows
-
-    def _pack_thread(self, words: list[int], thread: int, vpc: int, frames: tuple[tuple[int, ...], ...]) -> None:
-        base = self.packing.thread_word[thread]
-        words[base] |= vpc
-        if not vpc:
-            return
-        position = self.machine.program.position[vpc]
-        assert position is not None
-        chain = []
-        context = position[0]
-        while context is not None:
-            chain.append(context)
-            context = context.parent  # type: ignore[assignment]
-        for ctx, values in zip(reversed(chain), frames, strict=True):
-            name = ctx.code.function.name
-            for slot, value in zip(ctx.code.slots, values, strict=False):
-                lane = self.packing.vars[name, slot]
-                words[base + lane.word] |= value << lane.shift
-            cells = list(values[len(ctx.code.slots) :])
-            for made in ctx.code.objects:
-                memory = self.machine.stack_memory[made.struct]
-                for (member, part), lane in self.packing.objects[made.struct, made.number].items():
-                    column = memory.columns[made.struct, member]
-                    for i in range(lane.count):
-                        word, shift = lane.at(i)
-                        words[base + word] |= cells[column.base + i * column.parts + part] << shift
-                cells = cells[memory.size :]
 
     # ------------------------------------------------------------------------------------------ levels
 
@@ -403,6 +398,7 @@ class Engine:
         found = self.found
         if self.coverage:
             found.covered = self.codegen.covered_lines() | self._setup_lines()
+            found.returned = self.codegen.returned_lines()
         found.states = sum(w[x.INSERTED] for w in self.workers)
         found.transitions = sum(w[x.TRANSITIONS] for w in self.workers)
         found.memory_bytes = self.store.used()
@@ -423,10 +419,10 @@ class Engine:
                     entry = (worker.flags[2 * number], worker.flags[2 * number + 1])
                     flags[number] = min(entry, flags.get(number, entry))
         for outcome, record in sorted(outcomes.items(), key=lambda item: item[1]):
-            found.outcomes[outcome] = self._choices(record - 1)
+            found.outcomes[outcome] = self.machine.real_choices(self._choices(record - 1))
         for number, (record, choice) in sorted(flags.items()):
             last = [((choice & 0xFF) - 1, choice >> 8)] if choice & 0xFF else []
-            found.flags[self.codegen.flags[number]] = self._choices(record - 1) + last
+            found.flags[self.codegen.flags[number]] = self.machine.real_choices(self._choices(record - 1) + last)
         found.reached |= self.machine.reached
 
     def _choices(self, record: int) -> list[Choice]:

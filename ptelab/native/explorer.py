@@ -12,8 +12,8 @@ by), so the table holds the codes themselves and finding a state takes one cache
 its number counts states in the order found, `META` tells how it was first reached (alternative << 48, thread << 40,
 number of the parent's record + 1), `QUEUE` and `HIGHS` hold its code until it has been expanded.
 
-Functions whose names begin with `_` are compiled into their callers.  What the tables need is in `tables.py`, which is
-translated together with this file.
+Functions whose names begin with `_` are compiled into their callers.  What the tables need is in `tables.py`, what
+symmetry needs in `columns.py`; they are translated together with this file.
 """
 # ruff: noqa: F821
 # mypy: ignore-errors
@@ -48,6 +48,7 @@ ROW_WORDS = 25
 STATE_WORDS = 26
 OUTCOMES = 27
 DEADLOCK = 28
+SYMMETRY = 29
 
 # Words of a worker's own block.
 TRANSITIONS = 0
@@ -79,6 +80,9 @@ EXECUTED = 25
 PROBLEM = 26
 REPACKED = 27
 REPACKED_HIGH = 28
+COLUMNS = 29
+SORTED = 30
+SORTED_HIGH = 31
 
 # Words of a part.
 P_WORDS = 0
@@ -296,6 +300,7 @@ def expand(ctl, me, i, pairs, end):
     table = load(ctl, TABLE)
     shift = 64 - load(ctl, BUCKET_BITS)
     flagged = some & FLAGGED
+    symmetry = load(ctl, SYMMETRY)
     pair = pairs
     while pair < end:
         slot = load(pair, 1)
@@ -313,7 +318,13 @@ def expand(ctl, me, i, pairs, end):
                     push = 0
             if push != 0:
                 new_high = high ^ (what & 0xFFFF)
-                mixed = _mix((code ^ load(item, 0)) ^ (new_high * SPREAD))
+                new = code ^ load(item, 0)
+                if symmetry != 0:
+                    if stands_for(ctl, me, new, new_high) != 0:
+                        return load(me, PROBLEM)
+                    new = load(me, SORTED)
+                    new_high = load(me, SORTED_HIGH)
+                mixed = _mix(new ^ (new_high * SPREAD))
                 prefetch(table + (mixed >> shift) * 64, 0)
                 store(pipe, 0, mixed)
                 store(pipe, 1, new_high)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ptelab import ir
 from ptelab.layout import Layout
-from ptelab.native.emitter import Operand
+from ptelab.native.emitter import Operand, word
 
 if TYPE_CHECKING:
     from ptelab.native.function import FunctionCoder
@@ -48,7 +48,7 @@ class Expressions:
             case ir.Select(cond, a, b):
                 test = self.test(cond)
                 (x, x_max), (y, y_max) = self.value(a), self.value(b)
-                result = self.coder.emit(f"select i1 {test}, i64 {x}, i64 {y}")
+                result = self.coder.emit(f"select i1 {test}, i64 {word(x)}, i64 {word(y)}")
                 return result, None if x_max is None or y_max is None else max(x_max, y_max)
             case ir.Bin(op):
                 if op in _COMPARE or op in ("and", "or"):
@@ -95,7 +95,7 @@ class Expressions:
             return a // b if name.endswith("div") else a % b
         if b == 1:
             return a if name.endswith("div") else 0
-        return self.coder.emit(f"{name} i64 {a}, {b}")
+        return self.coder.emit(f"{name} i64 {word(a)}, {word(b)}")
 
     def test(self, expr: ir.Expr) -> str:
         """The expression as an i1."""

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ptelab import ir
 from ptelab.link import CallSite, Code, Stop
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.expressions import Expressions
-from ptelab.native.packing import Lane
 from ptelab.native.places import Places
+from ptelab.packing import Lane
 
 if TYPE_CHECKING:
     from ptelab.native.codegen import Codegen
@@ -29,12 +30,15 @@ class FunctionCoder(Emitter):
         self.own = shared.number[self.function.name]
         self.expressions = Expressions(self, shared.layout, self.function)
         self.places = Places(self)
+        # Within straight code, what a variable holds is known without loading it, and is stored only where control goes
+        # on in a block that reads it.
+        self._known: dict[str, Operand] = {}
+        self._unsaved: dict[str, Operand] = {}
+        self._in_memory: dict[str, None] = {}
 
     # ---------------------------------------------------------------------------------------- frame
 
     def text(self) -> str:
-        for name in self.function.vars:
-            self.do(f"%v.{_id(name)} = alloca i64")
         if self.code.may_stop:
             self.do(f"{_MAY} = alloca i64")
             self.do(f"store i64 %may.in, ptr {_MAY}")
@@ -45,6 +49,7 @@ class FunctionCoder(Emitter):
             self.do(f"switch i64 %where, label %entry.code [{' '.join(targets)}]")
             self.label("entry.code")
         self._enter()
+        self._save(self.code.live_in[0])
         self.jump("b0")
         for number, block in enumerate(self.function.blocks):
             self.label(f"b{number}")
@@ -53,7 +58,8 @@ class FunctionCoder(Emitter):
             for index, stmt in enumerate(block.stmts):
                 self._statement(number, index, stmt)
             self._terminator(block.term)
-        body = "\n".join(self.lines)
+        variables = [f"  %v.{_id(name)} = alloca i64" for name in self._in_memory]
+        body = "\n".join(variables + self.lines)
         return f"define internal i64 @f{self.own}({self._signature()}) {{\n{body}\n}}\n"
 
     def _signature(self) -> str:
@@ -68,20 +74,44 @@ class FunctionCoder(Emitter):
         from ptelab.native.codegen import SCRATCH_VALUES
 
         for name in self.function.vars:
-            if name not in self.function.params:
-                self.do(f"store i64 0, ptr %v.{_id(name)}")
+            self._hold(name, 0)
         for n, name in enumerate(self.function.params):
-            value = self.load_word("%scr", SCRATCH_VALUES + n) if self.code.may_stop else f"%a{n}"
-            self.do(f"store i64 {value}, ptr %v.{_id(name)}")
+            self._hold(name, self.load_word("%scr", SCRATCH_VALUES + n) if self.code.may_stop else f"%a{n}")
 
-    def read(self, name: str) -> str:
-        return self.emit(f"load i64, ptr %v.{_id(name)}")
+    # ------------------------------------------------------------------------------------- variables
+
+    def label(self, label: str) -> None:
+        """Begin code that is reached from more than one place: variables are where `_save` left them."""
+        self._known.clear()
+        self._unsaved.clear()
+        super().label(label)
+
+    def follow(self, label: str) -> None:
+        """Begin code that is reached only from the branch before: what was known there is known here."""
+        super().label(label)
+
+    def _hold(self, name: str, value: Operand) -> None:
+        self._known[name] = self._unsaved[name] = value
+
+    def _save(self, live: Iterable[str]) -> None:
+        """Store what will be read behind the next label."""
+        for name in self.function.vars if self.shared.keep_dead else sorted(live):
+            if name in self._unsaved:
+                self._in_memory[name] = None
+                self.do(f"store i64 {word(self._unsaved.pop(name))}, ptr %v.{_id(name)}")
+
+    def read(self, name: str) -> Operand:
+        """What a variable holds."""
+        if name not in self._known:
+            self._in_memory[name] = None
+            self._known[name] = self.emit(f"load i64, ptr %v.{_id(name)}")
+        return self._known[name]
 
     def assign(self, name: str, value: Operand, largest: int | None) -> None:
         """Assign to a variable; unless `largest` shows that the value fits, raise bad_kernel_state when it does not."""
         width = self.shared.layout.width(self.function.vars[name])
         self.check_fits(value, width, largest)
-        self.do(f"store i64 {word(value)}, ptr %v.{_id(name)}")
+        self._hold(name, value)
 
     def check_fits(self, value: Operand, width: int, largest: int | None) -> None:
         if largest is not None and largest >> width == 0:
@@ -99,9 +129,9 @@ class FunctionCoder(Emitter):
         """Return a status when the i1 holds."""
         leave, go = self.name("leave"), self.name("go")
         self.branch(cond, leave, go)
-        self.label(leave)
+        self.follow(leave)
         self.do(f"ret i64 {status}")
-        self.label(go)
+        self.follow(go)
 
     # -------------------------------------------------------------------------------- stops and calls
 
@@ -127,7 +157,7 @@ class FunctionCoder(Emitter):
             if slot in live or self.shared.keep_dead:
                 lane = self.shared.packing.vars[self.function.name, slot]
                 value = self.op("and", self.op("lshr", self.load_word("%tp", lane.word), lane.shift), lane.mask)
-                self.do(f"store i64 {word(value)}, ptr %v.{_id(slot)}")
+                self._hold(slot, value)
 
     def _clear_frame(self) -> None:
         masks: dict[int, int] = {}
@@ -148,12 +178,13 @@ class FunctionCoder(Emitter):
         if stop.choose:
             self.jump(park)
         else:
+            self._save(stop.live)
             go = self.name("go")
             self.branch(self.compare("ne", self.emit(f"load i64, ptr {_MAY}"), 0), go, park)
-            self.label(go)
+            self.follow(go)
             self.do(f"store i64 0, ptr {_MAY}")
             self.jump(do)
-        self.label(park)
+        self.follow(park)
         base = self.shared.table(self, "base_of", "%ctx")
         self._pack(stop.live, self.op("add", base, stop.number))
         self.do("ret i64 1")
@@ -165,6 +196,7 @@ class FunctionCoder(Emitter):
             self.do(f"store i64 1, ptr {_MAY}")
             self.assign(stmt.dst, "%alternative", None)
         else:
+            self._save(stop.live)
             self.jump(do)
             self.label(do)
 
@@ -182,9 +214,9 @@ class FunctionCoder(Emitter):
             status = self.emit(f"call i64 @f{target}(ptr %st, ptr %tp, i64 %thread, i64 %cpu, ptr %scr{args})")
             leave, go = self.name("leave"), self.name("go")
             self.branch(self.compare("ne", status, 1), leave, go)
-            self.label(leave)
+            self.follow(leave)
             self.do(f"ret i64 {status}")
-            self.label(go)
+            self.follow(go)
         else:
             self._call_stopping(site, target, [v for v, _ in values])
         results = [self.load_word("%scr", SCRATCH_VALUES + n) for n, _ in enumerate(stmt.dsts)]
@@ -238,9 +270,12 @@ class FunctionCoder(Emitter):
     def _terminator(self, term: ir.Term) -> None:
         match term:
             case ir.Jump(to=to):
+                self._save(self.code.live_in[to])
                 self.jump(f"b{to}")
             case ir.Branch(cond=cond, then=then, orelse=orelse):
-                self.branch(self.expressions.test(cond), f"b{then}", f"b{orelse}")
+                test = self.expressions.test(cond)
+                self._save(self.code.live_in[then] | self.code.live_in[orelse])
+                self.branch(test, f"b{then}", f"b{orelse}")
             case ir.Return(values=values):
                 self._return(values)
 

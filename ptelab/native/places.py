@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ptelab import ir
 from ptelab.native.emitter import Operand, word
-from ptelab.native.packing import Lane
+from ptelab.packing import Lane
 
 if TYPE_CHECKING:
     from ptelab.native.function import FunctionCoder

@@ -45,6 +45,7 @@ class Shape:
     state_words: int
     outcome_words: int
     flags: int
+    columns: int  # words that sorting like threads needs
 
 
 class Worker:
@@ -63,6 +64,7 @@ class Worker:
             x.TARGET: Words(shape.state_words),
             x.PAIRS: Words(x.CHUNK * (1 + 3 * len(shape.units))),
             x.POSITIONS: Words(len(shape.units)),
+            x.COLUMNS: Words(shape.columns),
         }
         for at, words in self._others.items():
             self.block[at] = words.address
@@ -110,6 +112,7 @@ class Store:
         self.meta, self.queue, self.highs = Map(room), Map(room), Map(room // 4)
         for at, memory in ((x.META, self.meta), (x.QUEUE, self.queue), (x.HIGHS, self.highs)):
             self.control[at] = memory.address
+        self.broken = False  # the seen set is lost; what else was found stands
         self.pending: list[tuple[int, int]] = []  # records of the level that were taken but not all expanded
         self._gaps: list[tuple[int, int]] = []  # records reserved by workers that are no more
         self._parts = Words(x.P_SIZE * len(shape.parts))
@@ -219,15 +222,19 @@ class Store:
                 for w, (a, b) in zip(self.workers, pairwise(cuts), strict=True)
             ]
             if any(self._all(self._migrate, arguments)):
-                raise MemoryError("the seen set is too uneven")
+                self.broken = True  # some state has no place: what is moved and what is not cannot be told any more
+                old.close()
+                return False
             old.release(8 * high)
         old.close()
         return True
 
     def _grow_table(self) -> bool:
         factors = (4, 2) if self.slots < SLOTS_EAGER else (2,)
-        if any(self._replace_table(self.slots * factor, repack=False) for factor in factors):
+        if any(self._replace_table(self.slots * factor, repack=False) for factor in factors if not self.broken):
             return True
+        if self.broken:
+            return False
         last = self.slots * 93 // 100
         reserved = self.control[x.END] + x.OUT_CHUNK * len(self.workers)  # by workers, who may have given some back
         full = self.control[x.ROOM_AT] == last or reserved < self.control[x.ROOM_AT]

@@ -52,6 +52,10 @@ PTRS_PER_PMD = param("PTRS_PER_PMD", 1)
 HAFDBS = param("HAFDBS", 0)
 HAFDBS_OTHERS = param("HAFDBS_OTHERS", 0)
 
+# A bit for each page and each upper entry; and as many for each CPU.
+SCOPE_MAX = param("SCOPE_MAX", 63)
+REQUESTS_MAX = param("REQUESTS_MAX", 16777215)
+
 FSC_TRANSLATION = 1
 FSC_ACCESS = 2
 FSC_PERM = 3
@@ -119,8 +123,8 @@ class Core:
     irqs_off: bool
 
 
-Scope: TypeAlias = Annotated[int, upto(63)]
-Requests: TypeAlias = Annotated[int, upto(16777215)]
+Scope: TypeAlias = Annotated[int, upto("SCOPE_MAX")]
+Requests: TypeAlias = Annotated[int, upto("REQUESTS_MAX")]
 
 
 @struct

@@ -48,6 +48,9 @@ PTRS_PER_PTE = param("PTRS_PER_PTE", 2)
 PTRS_PER_PMD = param("PTRS_PER_PMD", 1)
 RDP = param("RDP", 0)
 
+# A bit for each page and each upper entry.
+SCOPE_MAX = param("SCOPE_MAX", 255)
+
 PIC_DAT = 1
 PIC_PROTECTION = 2
 TEID_STORE = 4
@@ -119,7 +122,7 @@ class Core:
     irqs_off: bool
 
 
-Scope: TypeAlias = Annotated[int, upto(255)]
+Scope: TypeAlias = Annotated[int, upto("SCOPE_MAX")]
 
 
 @struct

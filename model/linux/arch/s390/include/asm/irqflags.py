@@ -1,22 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors arch/s390/include/asm/irqflags.h (v7.0).
-
-Only khugepaged ever interrupts a CPU, so without it nobody need know.
-"""
+"""Mirrors arch/s390/include/asm/irqflags.h (v7.0)."""
 
 from cpu import Core
-from linux.huge_mm import TRANSPARENT_HUGEPAGE
 
 from ptelab.lang import at, cpu_id
 
 
 def arch_local_irq_disable() -> None:
     """Take no interrupts: the I/O and external masks of the PSW."""
-    if TRANSPARENT_HUGEPAGE == 1:
-        at(Core, cpu_id()).irqs_off = True
+    at(Core, cpu_id()).irqs_off = True
 
 
 def arch_local_irq_enable() -> None:
     """Take interrupts again."""
-    if TRANSPARENT_HUGEPAGE == 1:
-        at(Core, cpu_id()).irqs_off = False
+    at(Core, cpu_id()).irqs_off = False

@@ -9,10 +9,12 @@ needs few words.  No scalar crosses a word.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ptelab import ir
 from ptelab.layout import Layout
-from ptelab.link import Program
+from ptelab.link import Context, Program
 from ptelab.memory import Memory
 from ptelab.scenario import Scenario
 
@@ -81,15 +83,17 @@ class Packing:
         self.vars: dict[tuple[str, str], Lane] = {}  # function, variable; words count from the thread's first
         self.objects: dict[tuple[str, int], dict[tuple[str, int], Lane]] = {}  # object → member, part
         ends = self._frames(program)
-        self.thread_word = [0] * len(scenario.threads)
+        self.thread_word = [0] * len(scenario.threads)  # the first of a thread's words, and how many it has
+        self.thread_words = [0] * len(scenario.threads)
         self.parts = [(0, self.shared_words)]  # first word and number of words of shared memory, then of each group
         word = self.shared_words
         for group in groups:
             first = word
             for t in group:
                 self.thread_word[t] = word
-                bits = [self.position.width, *(ends[f] for f in _reachable(program, scenario.threads[t].root))]
-                word += -(-max(bits) // 64)
+                bits = [self.position.width, *(ends[f] for f in reachable(program, [scenario.threads[t].root]))]
+                self.thread_words[t] = -(-max(bits) // 64)
+                word += self.thread_words[t]
             self.parts.append((first, word - first))
         self.words = word
 
@@ -144,10 +148,39 @@ class Packing:
                     words[word] |= cells[column.base + i * column.parts + part] << shift
         return words
 
+    def pack_thread(
+        self, program: Program, stacks: Mapping[str, Memory], thread: int, vpc: int, frames: tuple[tuple[int, ...], ...]
+    ) -> list[int]:
+        """A thread's own words: its position and the frames of the functions in progress, outermost first."""
+        words = [0] * self.thread_words[thread]
+        words[0] = vpc
+        if not vpc:
+            return words
+        position = program.position[vpc]
+        assert position is not None
+        chain = []
+        context: Context | None = position[0]
+        while context is not None:
+            chain.append(context)
+            context = context.parent
+        for ctx, values in zip(reversed(chain), frames, strict=True):
+            name = ctx.code.function.name
+            for slot, value in zip(ctx.code.slots, values, strict=False):
+                lane = self.vars[name, slot]
+                words[lane.word] |= value << lane.shift
+            cells = list(values[len(ctx.code.slots) :])
+            for made in ctx.code.objects:
+                memory = stacks[made.struct]
+                for (member, part), lane in self.objects[made.struct, made.number].items():
+                    column = memory.columns[made.struct, member]
+                    for i in range(lane.count):
+                        word, shift = lane.at(i)
+                        words[word] |= cells[column.base + i * column.parts + part] << shift
+                cells = cells[memory.size :]
+        return words
+
 
 def _callees(program: Program, name: str) -> set[str]:
-    from ptelab import ir
-
     return {
         stmt.function
         for block in program.codes[name].function.blocks
@@ -156,9 +189,10 @@ def _callees(program: Program, name: str) -> set[str]:
     }
 
 
-def _reachable(program: Program, root: str) -> set[str]:
+def reachable(program: Program, roots: Iterable[str]) -> set[str]:
+    """The functions that are called from the roots, and the roots."""
     seen: set[str] = set()
-    todo = [root]
+    todo = list(roots)
     while todo:
         name = todo.pop()
         if name not in seen:

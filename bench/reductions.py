@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each reduction is worth, and that none changes an answer.
+
+python bench/reductions.py compare [--time S] [--memory MB] [TEST…]: every bundled test on every profile that it names
+(or those given), with each reduction off by itself and with all of them off.  Results, flags, outcomes and situations
+must be the same; runs that meet a limit are counted and say nothing.  Exit status: 0 all the same, 1 some are not.
+
+python bench/reductions.py table --work DIR [--write docs/reductions.md]: the largest tests with all reductions, with
+none, with each off, and SPIN with its own partial order reduction on the exported model.  DIR keeps each result, so
+that an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ptelab import bundled, checking, programs, reduce
+from ptelab.checking import Options
+from ptelab.commands.export import LANGUAGES, plan_of
+from ptelab.exploration import Exploration
+from ptelab.litmus import build
+from ptelab.scenario import Scenario
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bench import peers  # noqa: E402  # found from the root
+
+EVERY = frozenset(reduce.REDUCTIONS)
+SETS = {"all": EVERY, **{f"without {name}": EVERY - {name} for name in reduce.REDUCTIONS}, "none": frozenset[str]()}
+CANDIDATES = 14  # of which the ten largest are shown: what `.expected` says may be older
+SHOWN = 10
+SPIN_MB = 3000
+HEAD = (
+    "Made by `python bench/reductions.py table`: distinct states of the largest bundled tests, each on the profile",
+    "where it is largest, and of two-phase commit, with all reductions, without each, and with none, *local* included.",
+    "The last column is SPIN with its own partial order reduction on the exported model, without ours.",
+)
+CLASSIC = "two_phase_commit:nr_Manager=8"
+
+
+# --------------------------------------------------------------------------------------------- compare
+
+
+def explore(test: str, arch: str, names: frozenset[str], options: Options) -> Exploration:
+    """A bundled test, or PROGRAM:PARAMETER=N, under some reductions."""
+    return checking.explore_scenario(scenario(test, arch, names), options)
+
+
+def scenario(test: str, arch: str, names: frozenset[str]) -> Scenario:
+    """The same as a scenario."""
+    if ":" in test:
+        program, _, value = test.partition(":")
+        name, _, number = value.partition("=")
+        return programs.read(ROOT / "bench" / f"{program}.py", {name: int(number)}, names)
+    litmus = build.read(bundled.directory("litmus") / f"{test}.litmus")
+    return checking.prepare(litmus.on(arch), Options(arch=arch, reduce=True, without=EVERY - names)).scenario
+
+
+def answer(found: Exploration) -> tuple[object, ...]:
+    """What no reduction may change."""
+    return set(found.outcomes), set(found.flags), found.reached
+
+
+def named(tests: list[str]) -> Iterator[tuple[str, str]]:
+    """Each test with each profile that it names."""
+    for path in bundled.litmus_files(tests):
+        for arch in build.read(path).named_profiles:
+            yield path.stem, arch
+
+
+def compare(tests: list[str], options: Options) -> int:
+    """Exit status."""
+    same = limits = 0
+    different = []
+    for test, arch in named(tests):
+        full = explore(test, arch, EVERY, options)
+        for name, names in SETS.items():
+            if name == "all":
+                continue
+            found = explore(test, arch, names, options)
+            if not (full.complete and found.complete):
+                limits += 1
+            elif answer(found) == answer(full) and found.states >= full.states:
+                same += 1
+            else:
+                different.append(f"{test} on {arch}, {name}: {found.states} states and {full.states} with all")
+                print(different[-1], flush=True)
+    print(f"{same} the same, {len(different)} different, {limits} not known: a limit was met")
+    return int(bool(different))
+
+
+# ----------------------------------------------------------------------------------------------- table
+
+
+def largest() -> list[tuple[str, str]]:
+    """The tests that had the most states when they were last measured, each on its largest profile."""
+    rows = []
+    for path in bundled.litmus_files([]):
+        measured = path.with_suffix(".expected")
+        if measured.exists():
+            profiles = json.loads(measured.read_text(encoding="utf-8"))
+            rows.append(max((found["states"], path.stem, arch) for arch, found in profiles.items()))
+    return [(test, arch) for _, test, arch in sorted(rows, reverse=True)[:CANDIDATES]]
+
+
+def spin(test: str, arch: str, work: Path, covered: frozenset[tuple[str, int]]) -> dict[str, Any]:
+    """SPIN's own reduction on what we export, without code that no run of ours has executed."""
+    of = scenario(test, arch, reduce.NONE)
+    write, suffix = LANGUAGES["promela"]
+    path = work / f"{of.name}.{arch.replace('+', '_')}{suffix}"
+    path.write_text(write(plan_of(of, covered if ":" not in test else None), path.name, "check"), encoding="utf-8")
+    optimise = "-O1" if ":" not in test else "-O2"
+    built = peers.Spin(path, reduce=True, deadlocks=False, optimise=optimise, memory_mb=SPIN_MB)
+    found = built.run(hash_bits=24, depth=10_000_000, time_s=1800)
+    return {"states": found.states, "complete": found.complete}
+
+
+def measure(test: str, arch: str, work: Path, options: Options) -> dict[str, dict[str, Any]]:
+    """States under each set of reductions, and of SPIN; what is in `work` is not measured again."""
+    kept = work / f"{test}.{arch}.json"
+    row: dict[str, dict[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    for name, names in SETS.items():
+        if name not in row:
+            found = explore(test, arch, names, options)
+            row[name] = {"states": found.states, "complete": found.complete, "seconds": round(found.seconds, 1)}
+            kept.write_text(json.dumps(row))
+            print(test, arch, name, row[name], flush=True)
+    if "SPIN" not in row and not peers.missing(*peers.Spin.needs):
+        noted = explore(test, arch, EVERY, Options(threads=1, memory_bytes=options.memory_bytes, coverage=True))
+        row["SPIN"] = spin(test, arch, work, frozenset(noted.covered))
+        kept.write_text(json.dumps(row))
+        print(test, arch, "SPIN", row["SPIN"], flush=True)
+    return row
+
+
+def shown(cell: dict[str, Any] | None) -> str:
+    """A number of states; more than it, if a limit was met."""
+    if cell is None or not cell["states"]:
+        return "-"
+    return f"{'' if cell['complete'] else '> '}{cell['states']:,}"
+
+
+def table(rows: list[tuple[str, str, dict[str, dict[str, Any]]]], options: Options) -> str:
+    """The page of documentation."""
+    names = [*SETS, "SPIN"]
+    times = [row["none"]["states"] / row["all"]["states"] for test, _, row in rows if ":" not in test]
+    lines = [
+        "<!-- SPDX-License-Identifier: GPL-2.0-only -->",
+        "# What each reduction is worth",
+        "",
+        *HEAD,
+        f"`>`: a limit was met, {options.memory_bytes >> 20} MB or {options.time_s:.0f} s for us, {SPIN_MB} MB for it.",
+        "The numbers are from the day of the commit that brought this table.",
+        "",
+        "| test | " + " | ".join(names) + " |",
+        "| --- |" + " ---: |" * len(names),
+    ]
+    for test, arch, row in rows:
+        name = f"{test}@{arch}" if ":" not in test else test
+        lines.append(f"| {name} | " + " | ".join(shown(row.get(n)) for n in names) + " |")
+    told = f"at least {min(times):.0f} to {max(times):.0f} times as many states as with all."
+    lines += ["", f"With none, the tests have {told}"]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["compare", "table"])
+    parser.add_argument("tests", nargs="*")
+    parser.add_argument("--time", type=float, default=60)
+    parser.add_argument("--memory", type=int, default=1000, help="MB")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "reductions")
+    parser.add_argument("--write", type=Path)
+    given = parser.parse_args()
+    options = Options(threads=1, memory_bytes=given.memory << 20, time_s=given.time)
+    if given.what == "compare":
+        return compare(given.tests, options)
+    given.work.mkdir(parents=True, exist_ok=True)
+    sizes = [(measure_all(test, arch, given.work, options), test, arch) for test, arch in largest()]
+    chosen = [(test, arch) for _, test, arch in sorted(sizes, reverse=True)[:SHOWN]]
+    rows = [(test, arch, measure(test, arch, given.work, options)) for test, arch in [*chosen, (CLASSIC, "")]]
+    text = table(rows, options)
+    print(text)
+    if given.write is not None:
+        given.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+def measure_all(test: str, arch: str, work: Path, options: Options) -> int:
+    """The states with all reductions, by which the largest are chosen."""
+    kept = work / f"{test}.{arch}.json"
+    if not kept.exists():
+        found = explore(test, arch, EVERY, options)
+        cell = {"states": found.states, "complete": found.complete, "seconds": round(found.seconds, 1)}
+        kept.write_text(json.dumps({"all": cell}))
+    return int(json.loads(kept.read_text())["all"]["states"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,489 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What variables and members can hold in a scenario, and so which of its code no thread can reach.
+
+An abstract interpretation of the whole program at once: a value is the set of numbers that a variable may have at one
+point of a function, or unknown when there are too many; a member of an element has one set for all times, which holds
+what `setup` wrote there and whatever any statement that can be reached may write.  Orders and locks play no part, so
+every interleaving is covered.  Functions are taken once for all their callers, except small ones that only read.
+
+A model mirrors Linux, which can do far more than one scenario asks for: of the code below its system calls two thirds
+are never reached.  What is known to be dead need not be compiled, nor feared by the partial-order reduction.
+"""
+
+from __future__ import annotations
+
+import heapq
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from ptelab import ir
+from ptelab.flow import expr_vars
+from ptelab.layout import Layout
+from ptelab.link import callees_first
+
+Value = frozenset[int] | None
+"""The numbers that may be there; None: any."""
+
+Env = dict[str, Value]
+Cells = dict[tuple[str, str], list[list[Value]]]
+"""(struct, member) → element → part → what it may hold, at any index."""
+
+TRAP = "unreachable_code"
+"""The flag that is raised where a run leaves what this analysis found: it never should."""
+
+SIZE_MAX = 16
+COMBINATIONS_MAX = 64
+INLINED_BLOCKS_MAX = 8
+_ZERO: Value = frozenset((0,))
+_BOOL: Value = frozenset((0, 1))
+
+_OPERATORS: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "&": operator.and_, "|": operator.or_,
+    "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift, "==": operator.eq, "!=": operator.ne,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "//": operator.floordiv, "%": operator.mod,
+}  # fmt: skip
+_PARTIAL = {"//": 1, "%": 1, "<<": 0, ">>": 0}  # operator → least second operand for which it is defined
+_TESTS = frozenset(("==", "!=", "<", "<=", ">", ">="))
+
+
+def join(a: Value, b: Value) -> Value:
+    """What is in either."""
+    if a is b:
+        return a
+    if a is None or b is None:
+        return None
+    if a >= b:
+        return a
+    both = a | b
+    return both if len(both) <= SIZE_MAX else None
+
+
+class Values:
+    """The analysis.  `cells` is what shared memory holds before the threads start; it is changed."""
+
+    def __init__(self, module: ir.Module, layout: Layout, roots: Iterable[str], cells: Cells, threads: int) -> None:
+        self.module = module
+        self.layout = layout
+        self._selves = {
+            "thread": frozenset(range(threads)),
+            "cpu": frozenset(range(layout.param("NR_CPUS"))),
+        }
+        self.reached: dict[
+            str, dict[int, int]
+        ] = {}  # function → block that some run may enter → statements that may begin
+        self._cells = cells
+        order = callees_first(module, roots)
+        self._rank = {name: n for n, name in enumerate(order)}
+        self._entry: dict[str, list[Value]] = {}
+        self._results: dict[str, list[Value]] = {}  # of functions that may return
+        self._readers: dict[tuple[str, str], set[str]] = {}
+        self._callers: dict[str, set[str]] = {}
+        self._sites: dict[tuple[str, int, int], int] = {}  # a `new` statement → the handle that stands for its object
+        self._widths: dict[ir.Type, int] = {}
+        self._names: dict[int, frozenset[str]] = {}  # expression → its variables; the module keeps expressions alive
+        self._constants: dict[int, Value] = {}
+        self._inlined = {name for name in order if self._only_reads(name)}
+        self._current = ""  # the function whose dependencies are being noted
+        self._dirty: list[tuple[int, str]] = []
+        self._queued: set[str] = set()
+        for root in dict.fromkeys(roots):
+            self._entry[root] = []
+            self._queue(root)
+        self._run()
+
+    # ------------------------------------------------------------------------------------- fixed point
+
+    def _queue(self, name: str) -> None:
+        if name not in self._queued:
+            self._queued.add(name)
+            heapq.heappush(self._dirty, (self._rank[name], name))
+
+    def _run(self) -> None:
+        while self._dirty:
+            _, name = heapq.heappop(self._dirty)
+            self._queued.discard(name)
+            self._current = name
+            results = self._function(name, self._entry[name])
+            if results is None:
+                continue
+            old = self._results.get(name)
+            new = results if old is None else [join(a, b) for a, b in zip(old, results, strict=True)]
+            if new != old:
+                self._results[name] = new
+                for caller in self._callers.get(name, ()):
+                    self._queue(caller)
+
+    def _function(self, name: str, args: list[Value]) -> list[Value] | None:
+        """The results for these arguments; None when the function cannot return."""
+        function = self.module.functions[name]
+        entry: Env = dict.fromkeys(function.vars, _ZERO)
+        for param, value in zip(function.params, args, strict=False):
+            entry[param] = self._fit(value, function.vars[param])
+        before: list[Env | None] = [None] * len(function.blocks)
+        before[0] = entry
+        reached = self.reached.setdefault(name, {})
+        results: list[Value] | None = None
+        todo = [0]
+        while todo:
+            number = min(todo)
+            todo.remove(number)
+            start = before[number]
+            assert start is not None
+            env: Env = dict(start)
+            block = function.blocks[number]
+            done = 0
+            while done < len(block.stmts) and self._statement(function, (number, done), block.stmts[done], env):
+                done += 1
+            reached[number] = max(reached.get(number, 0), done + 1)
+            if done < len(block.stmts):
+                continue
+            match block.term:
+                case ir.Return(values=values):
+                    found = [self._fit(self.value(v, env), t) for v, t in zip(values, function.results, strict=True)]
+                    if frozenset() not in found:
+                        results = (
+                            found if results is None else [join(a, b) for a, b in zip(results, found, strict=True)]
+                        )
+                    continue
+                case ir.Branch(cond=cond, then=then, orelse=orelse):
+                    holds, fails = self._split(env, cond)
+                    ways = [(then, holds), (orelse, fails)]
+                case ir.Jump(to=to):
+                    ways = [(to, env)]
+            for to, after in ways:
+                if after is None:
+                    continue
+                old = before[to]
+                if old is None:
+                    before[to] = after
+                else:
+                    joined = {v: x if x is (y := old[v]) else join(y, x) for v, x in after.items()}
+                    if joined == old:
+                        continue
+                    before[to] = joined
+                if to not in todo:
+                    todo.append(to)
+        return results
+
+    def _only_reads(self, name: str) -> bool:
+        function = self.module.functions[name]
+        return len(function.blocks) <= INLINED_BLOCKS_MAX and all(
+            isinstance(s, ir.Assign | ir.Load | ir.Reach | ir.Flag | ir.AssertHeld)
+            or (isinstance(s, ir.Call) and self._only_reads(s.function))
+            for b in function.blocks
+            for s in b.stmts
+        )
+
+    # -------------------------------------------------------------------------------------- statements
+
+    def _statement(self, function: ir.Function, where: tuple[int, int], stmt: ir.Stmt, env: Env) -> bool:
+        """Change `env` as the statement would; false when nothing can follow it."""
+        match stmt:
+            case ir.Assign(dst=dst, value=value):
+                return self._set(function, env, dst, self.value(value, env))
+            case ir.Load(dsts=dsts, place=place):
+                return self._load(function, env, dsts, place)
+            case ir.Store(place=place, values=values):
+                elements = self._elements(place, env)
+                self._write(place, elements, [self.value(v, env) for v in values])
+                return bool(elements)
+            case ir.Atomic():
+                return self._atomic(function, stmt, env)
+            case ir.Lock(dst=dst, place=place):
+                elements = self._elements(place, env)
+                if dst is not None:
+                    env[dst] = _BOOL
+                return bool(elements)
+            case ir.Wait(pre=pre, dsts=dsts, place=place, cond=cond):
+                if not all(self._load(function, env, load.dsts, load.place) for load in pre):
+                    return False
+                if not self._load(function, env, dsts, place):
+                    return False
+                after = self._assume(env, cond, True)
+                if after is None:
+                    return False
+                env.update(after)
+                return True
+            case ir.Choose(dst=dst, count=count):
+                most = self.value(count, env)
+                every = None if most is None else frozenset(range(max(most, default=0)))
+                return self._set(function, env, dst, every if every is None or len(every) <= SIZE_MAX else None)
+            case ir.Call():
+                return self._call(function, stmt, env)
+            case ir.Flag():
+                return False
+            case ir.AssertHeld(place=place):
+                return bool(self._elements(place, env))
+            case ir.New(dst=dst, struct=struct):
+                number = self._sites.setdefault((function.name, *where), len(self._sites) + 1)
+                env[dst] = frozenset((number,))
+                for f in self.module.structs[struct].fields:
+                    rows = self._cells.setdefault((struct, f.name), [])
+                    while len(rows) < number:
+                        rows.append([_ZERO] * len(f.parts))
+                return True
+            case _:
+                return True
+
+    def _set(self, function: ir.Function, env: Env, name: str, value: Value) -> bool:
+        env[name] = value = self._fit(value, function.vars[name])
+        return value is None or bool(value)
+
+    def _fit(self, value: Value, type_: ir.Type) -> Value:
+        """A value without the numbers that do not fit the type: they raise a flag."""
+        if type_.kind == "ptr" and self.module.structs[type_.struct].kind == "stack":
+            return value
+        width = self._widths.get(type_)
+        if width is None:
+            width = self._widths[type_] = self.layout.width(type_)
+        return _narrow(value, width)
+
+    def _call(self, function: ir.Function, stmt: ir.Call, env: Env) -> bool:
+        args = [self.value(a, env) for a in stmt.args]
+        name = stmt.function
+        results: list[Value] | None
+        if name in self._inlined:
+            results = self._function(name, args)
+        else:
+            self._callers.setdefault(name, set()).add(self._current)
+            old = self._entry.get(name)
+            new = args if old is None else [join(a, b) for a, b in zip(old, args, strict=True)]
+            if new != old:
+                self._entry[name] = new
+                self._queue(name)
+            results = self._results.get(name)
+        if results is None:
+            return False
+        return all(self._set(function, env, d, r) for d, r in zip(stmt.dsts, results, strict=False))
+
+    # ------------------------------------------------------------------------------------------ memory
+
+    def _elements(self, place: ir.Place, env: Env) -> range | list[int]:
+        """The elements that a handle may name; every one when nothing is known."""
+        handle = self.value(place.handle, env)
+        if isinstance(place.handle, ir.Var) and handle is not None and 0 in handle:
+            env[place.handle.name] = handle - {0}  # no run goes on with None
+        if place.index is not None and self.value(place.index, env) == frozenset():
+            return []
+        if self.module.structs[place.struct].kind == "stack":
+            rows = len(self._cells.get((place.struct, place.field), ()))
+        else:
+            rows = self.layout.pool(place.struct)
+        if handle is None:
+            return range(rows)
+        return [h - 1 for h in handle if 0 < h <= rows]
+
+    def _load(self, function: ir.Function, env: Env, dsts: tuple[str, ...], place: ir.Place) -> bool:
+        elements = self._elements(place, env)
+        self._readers.setdefault((place.struct, place.field), set()).add(self._current)
+        if not elements:
+            return False
+        return all(self._set(function, env, d, v) for d, v in zip(dsts, self._read(place, elements), strict=True))
+
+    def _read(self, place: ir.Place, elements: range | list[int]) -> list[Value]:
+        rows = self._cells[place.struct, place.field]
+        values = rows[elements[0]]
+        for e in elements[1:]:
+            values = [join(a, b) for a, b in zip(values, rows[e], strict=True)]
+        return values
+
+    def _write(self, place: ir.Place, elements: range | list[int], values: list[Value]) -> None:
+        field = self.module.field(place)
+        rows = self._cells[place.struct, place.field]
+        fitting = [self._fit(v, t) for v, (_, t) in zip(values, field.parts, strict=True)]
+        changed = False
+        for e in elements:
+            new = [join(a, b) for a, b in zip(rows[e], fitting, strict=True)]
+            if new != rows[e]:
+                rows[e] = new
+                changed = True
+        if changed:
+            for reader in self._readers.get((place.struct, place.field), ()):
+                self._queue(reader)
+
+    def _atomic(self, function: ir.Function, stmt: ir.Atomic, env: Env) -> bool:
+        elements = self._elements(stmt.place, env)
+        self._readers.setdefault((stmt.place.struct, stmt.place.field), set()).add(self._current)
+        if not elements:
+            return False
+        old = self._read(stmt.place, elements)
+        args = [self.value(a, env) for a in stmt.args]
+        match stmt.op:
+            case "xchg":
+                new = args
+            case "cmpxchg":
+                new = args[len(old) :]
+            case "add":
+                # A counter: nobody wants to see it grow one by one.
+                new = [None if _combine("+", old[0], args[0]) != old[0] else old[0]]
+                new = [self._fit(v, t) for v, (_, t) in zip(new, self.module.field(stmt.place).parts, strict=True)]
+            case "or":
+                new = [_combine("|", old[0], args[0])]
+            case "andnot":
+                new = [None if args[0] is None or old[0] is None else _pairs(lambda a, b: a & ~b, old[0], args[0])]
+        self._write(stmt.place, elements, new)
+        return all(self._set(function, env, d, v) for d, v in zip(stmt.dsts, old, strict=False))
+
+    # ------------------------------------------------------------------------------------- expressions
+
+    def value(self, expr: ir.Expr, env: Env) -> Value:
+        """What an expression may be."""
+        match expr:
+            case ir.Var(name):
+                return env[name]
+            case ir.Const(number):
+                if number not in self._constants:
+                    self._constants[number] = frozenset((int(number),))
+                return self._constants[number]
+            case ir.Bin(op, a, b):
+                x = self.value(a, env)
+                if op == "and" or op == "or":
+                    return self._connected(op == "or", x, b, env)
+                return _combine(op, x, self.value(b, env))
+            case ir.Param(name):
+                return frozenset((self.layout.param(name),))
+            case ir.Self(what):
+                return self._selves[what]
+            case ir.Not(a):
+                truth = self.value(a, env)
+                return _BOOL if truth is None else frozenset(int(not v) for v in truth)
+            case ir.Select(c, a, b):
+                truth = self.value(c, env)
+                x, y = self.value(a, env), self.value(b, env)
+                if truth is not None and 0 not in truth:
+                    return x
+                return y if truth == _ZERO else join(x, y)
+
+    def _connected(self, is_or: bool, left: Value, right: ir.Expr, env: Env) -> Value:
+        truths = _truths(left)
+        if truths == {is_or}:
+            return frozenset((int(is_or),))
+        others = _truths(self.value(right, env))
+        return frozenset(int(a or b if is_or else a and b) for a in truths for b in others)
+
+    def _split(self, env: Env, cond: ir.Expr) -> tuple[Env | None, Env | None]:
+        """`env` as it is where the condition holds, and where it does not; None when that cannot be."""
+        names = self._variables(cond)
+        if len(names) != 1:
+            return self._assume(env, cond, True), self._assume(env, cond, False)
+        (name,) = names
+        held = env[name]
+        if held is None or len(held) == 1:
+            truths = _truths(self.value(cond, env))
+            return env if True in truths else None, dict(env) if False in truths else None
+        one: Env = {name: held}
+        yes, no = [], []
+        for number in held:
+            one[name] = frozenset((number,))
+            truths = _truths(self.value(cond, one))
+            if True in truths:
+                yes.append(number)
+            if False in truths:
+                no.append(number)
+        return self._with(env, name, yes), self._with(env, name, no)
+
+    def _with(self, env: Env, name: str, numbers: list[int]) -> Env | None:
+        if not numbers:
+            return None
+        after = dict(env)
+        after[name] = frozenset(numbers)
+        return after
+
+    def _assume(self, env: Env, cond: ir.Expr, truth: bool) -> Env | None:
+        """`env` as it is where the condition holds, or does not; None when that cannot be."""
+        match cond:
+            case ir.Not(a):
+                return self._assume(env, a, not truth)
+            case ir.Bin(op="and" | "or" as op, a=a, b=b) if (op == "and") == truth:
+                first = self._assume(env, a, truth)
+                return None if first is None else self._assume(first, b, truth)
+        if len(self._variables(cond)) == 1:
+            return self._split(env, cond)[0 if truth else 1]
+        if truth not in _truths(self.value(cond, env)):
+            return None
+        after = dict(env)
+        if isinstance(cond, ir.Bin) and cond.op in ("==", "!=") and (cond.op == "==") == truth:
+            if isinstance(cond.a, ir.Var) and isinstance(cond.b, ir.Var):
+                x, y = env[cond.a.name], env[cond.b.name]
+                both = y if x is None else x if y is None else x & y
+                after[cond.a.name] = after[cond.b.name] = both
+        return after
+
+    def _variables(self, expr: ir.Expr) -> frozenset[str]:
+        known = self._names.get(id(expr))
+        if known is None:
+            known = self._names[id(expr)] = frozenset(expr_vars(expr))
+        return known
+
+
+def _truths(value: Value) -> set[bool]:
+    return {False, True} if value is None else {bool(v) for v in value}
+
+
+def _combine(op: str, a: Value, b: Value) -> Value:
+    if a is None or b is None:
+        if op in _TESTS:
+            return _BOOL
+        if op == "&" and _ZERO in (a, b):
+            return _ZERO
+        return None
+    if op in _PARTIAL and any(y < _PARTIAL[op] for y in b):
+        return None
+    return _pairs(_OPERATORS[op], a, b)
+
+
+def _pairs(do: Callable[[int, int], int], a: frozenset[int], b: frozenset[int]) -> Value:
+    if len(a) == 1 == len(b):
+        (x,), (y,) = a, b
+        return frozenset((int(do(x, y)),))
+    if len(a) * len(b) > COMBINATIONS_MAX:
+        return None
+    found = frozenset(int(do(x, y)) for x in a for y in b)
+    return found if len(found) <= SIZE_MAX else None
+
+
+def _narrow(value: Value, width: int) -> Value:
+    """Without what is wider; all that there is, where that is little."""
+    if value is None:
+        return None if 1 << width > SIZE_MAX else frozenset(range(1 << width))
+    top = 1 << width
+    for v in value:
+        if not 0 <= v < top:
+            return frozenset(v for v in value if 0 <= v < top)
+    return value
+
+
+# ------------------------------------------------------------------------------------------- what is dead
+
+
+def without_unreached(module: ir.Module, reached: Mapping[str, Mapping[int, int]]) -> ir.Module:
+    """The module without what no run executes; a run that would all the same raises flag TRAP."""
+    functions = {name: _pruned(module.functions[name], blocks) for name, blocks in reached.items()}
+    return ir.Module(module.structs, functions)
+
+
+def _pruned(function: ir.Function, reached: Mapping[int, int]) -> ir.Function:
+    kept = sorted(reached)
+    if len(kept) == len(function.blocks) and all(reached[n] > len(function.blocks[n].stmts) for n in kept):
+        return function
+    number = {old: new for new, old in enumerate(kept)}
+    trap = len(kept)
+    blocks = []
+    for old in kept:
+        block, count = function.blocks[old], reached[old]
+        if count <= len(block.stmts):
+            blocks.append(ir.Block(block.stmts[:count], ir.Jump(block.term.at, trap)))
+            continue
+        match block.term:
+            case ir.Jump(at, to):
+                blocks.append(ir.Block(block.stmts, ir.Jump(at, number.get(to, trap))))
+            case ir.Branch(at, cond, then, orelse):
+                term = ir.Branch(at, cond, number.get(then, trap), number.get(orelse, trap))
+                blocks.append(ir.Block(block.stmts, term))
+            case _:
+                blocks.append(block)
+    nothing = tuple(ir.Const(0) for _ in function.results)
+    blocks.append(ir.Block([ir.Flag(function.at, TRAP, ())], ir.Return(function.at, nothing)))
+    return replace(function, blocks=blocks)
