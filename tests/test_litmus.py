@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,18 +16,18 @@ import pytest
 from ptelab import bundled, checking
 from ptelab.checking import Options
 from ptelab.exploration import Exploration
+from ptelab.litmus import build, syntax
 from ptelab.litmus import resolve as resolving
-from ptelab.litmus import syntax
-from ptelab.litmus.build import read
 from ptelab.litmus.judge import judge
 from ptelab.litmus.observe import Observation
 from ptelab.litmus.parse import parse
 from ptelab.litmus.resolve import resolve
 from ptelab.reduce import REDUCTIONS
 
+read = functools.cache(build.read)
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
-MACHINE_STATES_MAX = 1_000
+MACHINE_STATES_MAX = 600
 """Tests with fewer states are also explored by the reference machine and without reductions."""
 
 
@@ -72,6 +73,7 @@ def test_verdicts_and_counts_are_as_measured(path: Path, golden: Callable[[Path,
     golden(path.with_suffix(".expected"), json.dumps(found, indent=1, ensure_ascii=False) + "\n")
 
 
+@functools.cache
 def expected(path: Path) -> dict[str, Any]:
     """What the native engine has measured, which another test holds it to; by profile."""
     target = path.with_suffix(".expected")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 
 from ptelab import bundled, checking
 from ptelab.checking import Options
-from ptelab.litmus.build import read
+from ptelab.litmus import build
 from ptelab.litmus.profiles import covers
 
+read = functools.cache(build.read)
 PATCHES = sorted(bundled.directory("patches").glob("*.patch"))
 CHANGED_LINES_MAX = 25
 HEADER = ("Subject", "Kind", "Caught-by")
 
 
+@functools.cache
 def claims() -> list[tuple[Path, str, str, str]]:
     """Every `Patch=` of every bundled test, for each of its architectures and profiles that are named: file, patch, arch,
     result."""
