@@ -53,6 +53,7 @@ class Options:
     coverage: bool = False  # note which lines of the model are executed; the native engine does
     checkpoints: Path | None = None  # the directory for what stopped runs go on from; the native engine does
     resume: bool = False
+    fingerprint: int = 0  # bits of a state to keep, and never call it complete; 0: all
 
 
 def check_arch(arch: str) -> None:
@@ -102,6 +103,7 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
     engine.coverage = options.coverage
     engine.may_raise = may_raise
     engine.checkpoints, engine.resume = options.checkpoints, options.resume
+    engine.fingerprint = options.fingerprint
     try:
         found = engine.run(
             options.time_s,

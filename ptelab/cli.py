@@ -30,8 +30,10 @@ from ptelab.commands.shared import (
     ProgressLine,
     Size,
     check_checkpoints,
+    check_fingerprint,
     check_writable,
     checkpoint_options,
+    fingerprint_option,
     is_terminal,
     memory_default,
     read_test,
@@ -170,14 +172,15 @@ def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
 @click.option(
     "--explain", is_flag=True, help="Say what was reached, what of the called code never ran, what was cut off."
 )
+@fingerprint_option
 @checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 @click.option(
     "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
 )
 def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
-          coverage: bool, coverage_json: Path | None, explain: bool, checkpoints: Path | None, resume: bool,
-          as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
+          coverage: bool, coverage_json: Path | None, explain: bool, fingerprint: int | None, checkpoints: Path | None,
+          resume: bool, as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
     """Check litmus tests; without FILE all bundled ones.
 
     Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
@@ -189,9 +192,10 @@ def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None,
     options = _options(
         **model, engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s,
         progress=progress, coverage=coverage or explain or coverage_json is not None, checkpoints=checkpoints,
-        resume=resume,
+        resume=resume, fingerprint=fingerprint or 0,
     )  # fmt: skip
     check_checkpoints(checkpoints, resume, engine, options.coverage)
+    check_fingerprint(fingerprint, checkpoints, engine)
     executed = Coverage(options.model)
     if options.coverage and engine != "native":
         raise BadInput(f"--{'explain' if explain else 'coverage'} needs the native engine; leave --engine out")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,12 +29,20 @@ class Exploration:
     reached: set[str] = field(default_factory=set)
     covered: set[tuple[str, int]] = field(default_factory=set)  # (file, line) executed, if that was asked for
     returned: set[tuple[str, int]] = field(default_factory=set)  # likewise, of returns that are blocks of their own
+    fingerprint_bits: int = 0  # of a state that was kept; 0: states themselves were
     seconds: float = 0.0
     memory_bytes: int = 0
     threads: int = 1
     symmetry: str = ""  # which threads are alike, or why none are
     resumed_states: int = 0  # of the states, those that a checkpoint knew
     checkpoint: str = ""  # of a stopped run: what can be said of the file from which to go on
+
+
+def odds_of_a_missed_state(found: Exploration) -> str:
+    """How probable it is that two states had one fingerprint, as `1 in 3,000`, for fingerprints like random numbers."""
+    pairs = found.states * (found.states - 1) / 2
+    missed = -math.expm1(-pairs / 2.0**found.fingerprint_bits)
+    return f"1 in {1 / missed:,.0f}" if 0 < missed < 0.5 else f"{missed:.0%}"
 
 
 def format_choices(choices: Sequence[Choice]) -> str:

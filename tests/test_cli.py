@@ -330,3 +330,13 @@ def test_a_pass_is_explained() -> None:
     told = json.loads(run("check", "store+munmap+writeback", "--explain", "--json").stdout)["explanation"]
     assert told["cut_off"] == [] and "do_swap_page" in told["functions_not_run"]["model/linux/mm/memory.py"]
     assert run("check", "fork+pin+no_memory", "--explain", "--engine", "machine").exit_code == 2
+
+
+def test_a_lossy_pass_is_none() -> None:
+    """With fingerprints a `Never` must not be said, while what was found stands."""
+    passed = run("check", "store+munmap+writeback", "--fingerprint", "64")
+    assert passed.exit_code == 3
+    assert "Observation store+munmap+writeback Unknown" in passed.stdout
+    assert "!!! states were kept as fingerprints of 64 bits: the odds of a missed one are 1 in " in passed.stdout
+    failed = run("check", "scan+store", "--fingerprint", "48", "--patch", "mutant-clean-without-flush")
+    assert failed.exit_code == 1, failed.stdout

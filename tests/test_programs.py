@@ -225,3 +225,33 @@ def test_what_is_merged_can_be_taken_apart() -> None:
     assert merged["states"] == 288 < apart_found["states"]
     assert merged["outcomes"] == apart_found["outcomes"]
     assert "no reduction is called 'x'" in run(BENCH / "two_phase_commit.py", "--without", "x").output
+
+
+@pytest.mark.parametrize("bits, threads", [(64, 1), (49, 2), (48, 1), (40, 2)])
+def test_fingerprints_are_never_complete(bits: int, threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that may have missed a state must not be called complete, nor miss more than the odds allow."""
+    monkeypatch.setattr(store, "SLOTS_MIN", 256)  # so that the table grows
+    monkeypatch.setattr(engine, "PARALLEL_LEVEL", 4)
+    program = (BENCH / "two_phase_commit.py", "--set", "nr_Manager=5", "--no-reduce", "--threads", str(threads))
+    result = run(*program, "--fingerprint", str(bits), "--memory", "1G", "--json")
+    found = json.loads(result.stdout)
+    assert (result.exit_code, found["complete"], found["stopped"]) == (3, False, "fingerprint")
+    assert (found["fingerprint_bits"], found["states"], found["transitions"]) == (bits, 8_832, 37_345)
+    assert found["odds_of_a_missed_state"].startswith("1 in ")
+
+
+def test_short_fingerprints_miss_states() -> None:
+    """The bits must be as few as were asked for; with 16 nearly every state of many is taken for another."""
+    program = (BENCH / "two_phase_commit.py", "--set", "nr_Manager=5", "--no-reduce", "--fingerprint", "16")
+    result = run(*program)
+    assert (
+        "!!! incomplete: states were kept as fingerprints of 16 bits: the odds of a missed one are 100% after"
+        in result.stdout
+    )
+    assert result.exit_code == 3 and json.loads(run(*program, "--json").stdout)["states"] < 8_832
+
+
+def test_what_fingerprints_cannot_do_is_refused(tmp_path: Path) -> None:
+    """No option may be ignored."""
+    program = (BENCH / "two_phase_commit.py", "--fingerprint", "48")
+    assert run(*program, "--engine", "machine").exit_code == run(*program, "--checkpoint", tmp_path).exit_code == 2

@@ -21,13 +21,17 @@ from ptelab.commands.shared import (
     ProgressLine,
     Size,
     check_checkpoints,
+    check_fingerprint,
     checkpoint_options,
+    fingerprint_option,
     is_terminal,
     memory_default,
     reduction_options,
     reduction_words,
 )
 from ptelab.exploration import Exploration, format_choices, parse_choices
+from ptelab.litmus.judge import incompleteness
+from ptelab.litmus.report import fingerprint_object
 from ptelab.machine import Machine
 from ptelab.scenario import Scenario
 
@@ -55,12 +59,14 @@ def parameters(words: tuple[str, ...]) -> dict[str, int]:
 @click.option(
     "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
 )
+@fingerprint_option
 @checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
 @click.option("--replay", "choices", metavar="CHOICES", help="Show this run instead, as it was printed.")
 def explore(file: Path, values: tuple[str, ...], no_reduce: bool, without: tuple[frozenset[str], ...],
             engine: checking.EngineName, threads: int, memory: int | None, time_s: float | None,
-            checkpoints: Path | None, resume: bool, as_json: bool, choices: str | None) -> int:  # fmt: skip
+            fingerprint: int | None, checkpoints: Path | None, resume: bool, as_json: bool,
+            choices: str | None) -> int:  # fmt: skip
     """Explore a program in the dialect that declares its threads itself.
 
     Every interleaving is explored.  Exit status: 0 no flag was raised, 1 one was, 2 bad input, 3 stopped at a limit.
@@ -69,10 +75,11 @@ def explore(file: Path, values: tuple[str, ...], no_reduce: bool, without: tuple
     if choices is not None:
         return _replay(scenario, choices)
     check_checkpoints(checkpoints, resume, engine)
+    check_fingerprint(fingerprint, checkpoints, engine)
     progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = Options(
         engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s, progress=progress,
-        checkpoints=checkpoints, resume=resume,
+        checkpoints=checkpoints, resume=resume, fingerprint=fingerprint or 0,
     )  # fmt: skip
     found = checking.explore_scenario(scenario, options)
     if progress is not None:
@@ -92,6 +99,7 @@ def lines(scenario: Scenario, found: Exploration) -> list[str]:
         "Outcome " + (" ".join(f"{n}={v}" for n, v in zip(scenario.observed, o, strict=True)) or "()")
         for o in sorted(found.outcomes)
     ]
+    why = (incompleteness(found), found.checkpoint)
     return [
         f"Program {scenario.name}",
         *outcomes,
@@ -102,7 +110,7 @@ def lines(scenario: Scenario, found: Exploration) -> list[str]:
         *([f"Symmetry {found.symmetry}"] if found.symmetry else []),
         "Bounds " + " ".join(f"{name}:{value}" for name, value in sorted(scenario.params.items())),
         *([f"Resumed with {found.resumed_states} states"] if found.resumed_states else []),
-        *([] if found.complete else [f"!!! incomplete: {found.stopped}{found.checkpoint and f'; {found.checkpoint}'}"]),
+        *([] if found.complete else [f"!!! incomplete: {'; '.join(filter(None, why))}"]),
     ]
 
 
@@ -115,6 +123,7 @@ def json_object(scenario: Scenario, found: Exploration) -> dict[str, object]:
         "reached": sorted(found.reached),
         "complete": found.complete,
         "stopped": found.stopped,
+        **fingerprint_object(found),
         "checkpoint": found.checkpoint,
         "resumed_states": found.resumed_states,
         "states": found.states,

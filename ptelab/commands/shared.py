@@ -99,6 +99,22 @@ def checkpoint_options(command: F) -> F:
     return directory(resume(command))
 
 
+def fingerprint_option(command: F) -> F:
+    """`--fingerprint BITS`."""
+    return click.option(
+        "--fingerprint", type=click.IntRange(16, 64), metavar="BITS", is_flag=False, flag_value=64,
+        help="Keep so many bits of each state (64 without BITS): less memory, exit 3, and the odds of a missed state.",
+    )(command)  # fmt: skip
+
+
+def check_fingerprint(bits: int | None, checkpoints: Path | None, engine: str) -> None:
+    """Refuse what cannot be done with fingerprints."""
+    if bits and engine != "native":
+        raise BadInput("--fingerprint needs the native engine; leave --engine out")
+    if bits and checkpoints is not None:
+        raise BadInput("--checkpoint keeps states, --fingerprint does not; leave one of them out")
+
+
 def check_checkpoints(checkpoints: Path | None, resume: bool, engine: str, coverage: bool = False) -> None:
     """Refuse what cannot be done with checkpoints."""
     if resume and checkpoints is None:

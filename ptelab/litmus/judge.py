@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from ptelab.exploration import Choice, Exploration, Outcome
+from ptelab.exploration import Choice, Exploration, Outcome, odds_of_a_missed_state
 from ptelab.litmus import syntax as s
 from ptelab.litmus.columns import errno_value
 from ptelab.litmus.observe import Observation, atoms, fault_label, label
@@ -151,12 +151,24 @@ def judge(test: Test, observations: Sequence[Observation], found: Exploration) -
     _problems(verdict, dropped)
     definite = bool(verdict.problems)
     if not found.complete:
-        verdict.problems.append(f"stopped at a limit ({found.stopped}) after {found.states} states")
+        verdict.problems.append(incompleteness(found))
         verdict.status = "failed" if definite else "incomplete"
     elif definite:
         verdict.status = "failed"
     verdict.example = _example(verdict)
     return verdict
+
+
+def incompleteness(found: Exploration) -> str:
+    """Why an exploration says nothing of what it has not seen."""
+    lossy = (
+        f"states were kept as fingerprints of {found.fingerprint_bits} bits: the odds of a missed one are"
+        f" {odds_of_a_missed_state(found)} after {found.states} states"
+    )
+    if found.stopped == "fingerprint":
+        return lossy
+    stopped = f"stopped at a limit ({found.stopped}) after {found.states} states"
+    return f"{stopped}; {lossy}" if found.fingerprint_bits else stopped
 
 
 def _runs(test: Test, observations: Sequence[Observation], found: Exploration) -> tuple[list[Run], int]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ptelab.exploration import format_choices
+from ptelab.exploration import Exploration, format_choices, odds_of_a_missed_state
 from ptelab.litmus.judge import Verdict
 
 _KINDS = {"exists": "Allowed", "~exists": "Forbidden", "forall": "Required"}
@@ -68,12 +68,20 @@ def json_object(verdict: Verdict, arch: str, patches: Sequence[str], bounds: Map
         "seconds": round(found.seconds, 3),
         "complete": found.complete,
         "stopped": found.stopped,
+        **fingerprint_object(found),
         **({"checkpoint": found.checkpoint} if found.checkpoint else {}),
         "bounds": dict(sorted(bounds.items())),
         "reached": sorted(found.reached),
         "problems": verdict.problems,
         "choices": format_choices(verdict.example.choices) if verdict.example else None,
     }
+
+
+def fingerprint_object(found: Exploration) -> dict[str, Any]:
+    """What is to be said of states that were not kept whole; nothing when they were."""
+    if not found.fingerprint_bits:
+        return {}
+    return {"fingerprint_bits": found.fingerprint_bits, "odds_of_a_missed_state": odds_of_a_missed_state(found)}
 
 
 def differences(verdicts: Sequence[tuple[str, Verdict]]) -> list[str]:

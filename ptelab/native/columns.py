@@ -15,9 +15,7 @@ G_MASKS = 4
 
 
 def stands_for(ctl, me, code, high):
-    """Put the code of the state that stands for this one into SORTED and SORTED_HIGH; 1 when memory is needed."""
-    store(me, SORTED, code)
-    store(me, SORTED_HIGH, high)
+    """Change the code in SORTED and SORTED_HIGH to those of the state that stands for this one; 1 without memory."""
     state = load(me, TARGET)
     part = load(ctl, PART)
     last = part + load(ctl, PARTS) * (8 * P_SIZE)

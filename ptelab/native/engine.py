@@ -52,7 +52,9 @@ class Progress:
 def _search() -> compiler.Library:
     """The search, which is the same for all programs."""
     folder = resources.files("ptelab.native")
-    source = "".join(folder.joinpath(name).read_text() for name in ("explorer.py", "tables.py", "columns.py"))
+    source = "".join(
+        folder.joinpath(name).read_text() for name in ("explorer.py", "tables.py", "columns.py", "prints.py")
+    )
     return compiler.compile_text(lowlevel.translate(source, {}, {}), OPTIMISED)
 
 
@@ -68,6 +70,7 @@ class Engine:
         self.coverage = False  # whether to note which lines were executed
         self.checkpoints: Path | None = None  # the directory for how far it has come when it stops, to go on from
         self.resume = False
+        self.fingerprint = 0  # bits of a state to keep; 0 keeps all
         self.may_raise: set[str] | None = None  # stop at the first flag that is none of these
         self._groups = groups  # how coarsely threads are grouped into parts: see `_grouped`
 
@@ -98,6 +101,10 @@ class Engine:
                 except KeyboardInterrupt:
                     self.found.complete, self.found.stopped = False, "interrupt"
                 self._collect()
+                if self.fingerprint:
+                    self.found.fingerprint_bits = self.fingerprint
+                    self.found.stopped = self.found.stopped or "fingerprint"
+                    self.found.complete = False
                 self.found.seconds = time.monotonic() - started
                 self.store.close()
                 return self.found
@@ -182,7 +189,7 @@ class Engine:
         if len(self.codegen.flags) + FIRST_FLAG >= 0xFF:
             raise ValueError("too many flags")
         shape = self._shape(groups, first_rows)
-        self.store = Store(_search(), shape, self.memory_bytes, self.threads, SCRATCH_WORDS)
+        self.store = Store(_search(), shape, self.memory_bytes, self.threads, SCRATCH_WORDS, self.fingerprint)
         self.control = self.store.control
         self.workers = [w.block for w in self.store.workers]
         self._work = _search().function("work", 3)

@@ -13,7 +13,7 @@ its number counts states in the order found, `META` tells how it was first reach
 number of the parent's record + 1), `QUEUE` and `HIGHS` hold its code until it has been expanded.
 
 Functions whose names begin with `_` are compiled into their callers.  What the tables need is in `tables.py`, what
-symmetry needs in `columns.py`; they are translated together with this file.
+symmetry needs in `columns.py`, lossy storage in `prints.py`; they are translated together with this file.
 """
 # ruff: noqa: F821
 # mypy: ignore-errors
@@ -49,6 +49,8 @@ STATE_WORDS = 26
 OUTCOMES = 27
 DEADLOCK = 28
 SYMMETRY = 29
+PRINT_BITS = 30
+SHORT = 31
 
 # Words of a worker's own block.
 TRANSITIONS = 0
@@ -300,7 +302,7 @@ def expand(ctl, me, i, pairs, end):
     table = load(ctl, TABLE)
     shift = 64 - load(ctl, BUCKET_BITS)
     flagged = some & FLAGGED
-    symmetry = load(ctl, SYMMETRY)
+    special = load(ctl, SYMMETRY) | load(ctl, PRINT_BITS)
     pair = pairs
     while pair < end:
         slot = load(pair, 1)
@@ -319,8 +321,8 @@ def expand(ctl, me, i, pairs, end):
             if push != 0:
                 new_high = high ^ (what & 0xFFFF)
                 new = code ^ load(item, 0)
-                if symmetry != 0:
-                    if stands_for(ctl, me, new, new_high) != 0:
+                if special != 0:
+                    if look_again(ctl, me, new, new_high) != 0:
                         return load(me, PROBLEM)
                     new = load(me, SORTED)
                     new_high = load(me, SORTED_HIGH)
@@ -337,6 +339,19 @@ def expand(ctl, me, i, pairs, end):
     store(me, TRANSITIONS, load(me, TRANSITIONS) + transitions)
     if some & PROGRESS == 0:
         note_flag(me, load(ctl, DEADLOCK), i, 0, 0)
+    return 0
+
+
+def look_again(ctl, me, code, high):
+    """Put the code of the state that is kept in place of this one into SORTED and SORTED_HIGH; 1 without memory."""
+    store(me, SORTED, code)
+    store(me, SORTED_HIGH, high)
+    if load(ctl, SYMMETRY) != 0:
+        if stands_for(ctl, me, code, high) != 0:
+            return 1
+    if load(ctl, PRINT_BITS) != 0:
+        bucket = fingerprint(ctl, load(me, SORTED), load(me, SORTED_HIGH)) >> (64 - load(ctl, BUCKET_BITS))
+        prefetch(load(ctl, TABLE) + bucket * 64, 0)
     return 0
 
 

@@ -153,17 +153,21 @@ class _Function:
             case _:
                 raise SyntaxError(f"explorer line {node.lineno}: {ast.unparse(node)}")
 
-    def _match8(self, line: str, first: str, second: str) -> str:
-        """Which of the eight words of a cache line, read once, equal `first` (bits 0 … 7) or `second` (8 … 15)."""
+    def _match(self, count: int, line: str, first: str, second: str) -> str:
+        """Which of the 8 or 16 parts of a cache line, read once, equal `first` (the low bits) or `second`."""
+        kind = f"<{count} x i{512 // count}>"
         pointer = self._emit(f"inttoptr i64 {line} to ptr")
-        words = self._emit(f"load <8 x i64>, ptr {pointer}, align 64")
+        words = self._emit(f"load {kind}, ptr {pointer}, align 64")
         masks = []
         for value in (first, second):
-            one = self._emit(f"insertelement <8 x i64> poison, i64 {value}, i64 0")
-            eight = self._emit(f"shufflevector <8 x i64> {one}, <8 x i64> poison, <8 x i32> zeroinitializer")
-            equal = self._emit(f"icmp eq <8 x i64> {words}, {eight}")
-            masks.append(self._emit(f"zext i8 {self._emit(f'bitcast <8 x i1> {equal} to i8')} to i64"))
-        return self._emit(f"or i64 {masks[0]}, {self._emit(f'shl i64 {masks[1]}, 8')}")
+            value = value if count == 8 else self._emit(f"trunc i64 {value} to i32")
+            one = self._emit(f"insertelement {kind} poison, i{512 // count} {value}, i64 0")
+            every = self._emit(f"shufflevector {kind} {one}, {kind} poison, <{count} x i32> zeroinitializer")
+            equal = self._emit(f"icmp eq {kind} {words}, {every}")
+            masks.append(
+                self._emit(f"zext i{count} {self._emit(f'bitcast <{count} x i1> {equal} to i{count}')} to i64")
+            )
+        return self._emit(f"or i64 {masks[0]}, {self._emit(f'shl i64 {masks[1]}, {count}')}")
 
     def _address(self, base: str, index: str) -> str:
         pointer = self._emit(f"inttoptr i64 {base} to ptr")
@@ -199,7 +203,19 @@ class _Function:
                 self.lines.append(f"  store i16 {self._emit(f'trunc i64 {args[2]} to i16')}, ptr {pointer}")
                 return "0"
             case "match8":
-                return self._match8(*args)
+                return self._match(8, *args)
+            case "match16":
+                return self._match(16, *args)
+            case "load32":
+                pointer = self._emit(f"inttoptr i64 {args[0]} to ptr")
+                pointer = self._emit(f"getelementptr i32, ptr {pointer}, i64 {args[1]}")
+                return self._emit(f"zext i32 {self._emit(f'load i32, ptr {pointer}')} to i64")
+            case "atomic_swap_if32":
+                pointer = self._emit(f"inttoptr i64 {args[0]} to ptr")
+                pointer = self._emit(f"getelementptr i32, ptr {pointer}, i64 {args[1]}")
+                old, new = (self._emit(f"trunc i64 {a} to i32") for a in args[2:])
+                pair = self._emit(f"cmpxchg ptr {pointer}, i32 {old}, i32 {new} acq_rel acquire")
+                return self._emit(f"zext i1 {self._emit(f'extractvalue {{ i32, i1 }} {pair}, 1')} to i64")
             case "first_bit":
                 return self._emit(f"call i64 @llvm.cttz.i64(i64 {args[0]}, i1 true)")
             case "call":

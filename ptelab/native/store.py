@@ -21,6 +21,8 @@ CODE_BITS = 64
 SHARED_BITS, OWN_BITS = 20, 8  # of the numbers of contents of shared memory and of other parts, to begin with
 SLOTS_MIN = 1 << 14
 SLOTS_EAGER = 1 << 22  # up to this size the seen set grows by four, then by two
+SHORT_REST, LONG_REST = 27, 59  # bits of a fingerprint that an entry of 32 or 64 bits has room for
+SHORT_MAX = 48
 INDEX_MIN = 1 << 10
 MEMO_BITS_MIN = 11
 PIPE_MIN = 1 << 12
@@ -94,7 +96,9 @@ class Worker:
 class Store:
     """All memory of one search."""
 
-    def __init__(self, library: Library, shape: Shape, memory_bytes: int, workers: int, scratch_words: int) -> None:
+    def __init__(
+        self, library: Library, shape: Shape, memory_bytes: int, workers: int, scratch_words: int, bits: int = 0
+    ) -> None:
         self.shape = shape
         self.memory_bytes = memory_bytes
         self.control = Words(32)
@@ -104,6 +108,7 @@ class Store:
         self._first = library.function("first", 4)
         self._keep_outcome = library.function("keep_outcome", 4)
         self._migrate = library.function("migrate", 7)
+        self._migrate_prints = library.function("migrate_prints", 6)
         self._reindex = library.function("reindex", 1)
         self._move_memo = library.function("move_memo", 3)
         self._repack_queue = library.function("repack_queue", 4)
@@ -120,7 +125,11 @@ class Store:
         self._indexes = [Map(8 * INDEX_MIN) for _ in shape.parts]
         self._describe()
         self.table = Map(0)
-        self._new_table(SLOTS_MIN)
+        self.bits = self.control[x.PRINT_BITS] = bits  # of fingerprints; 0: states themselves are kept
+        self.control[x.SHORT] = int(0 < bits <= SHORT_MAX and 64 << max(bits - SHORT_REST, 0) <= memory_bytes // 4)
+        self._slots_of_line = 16 if self.control[x.SHORT] else 8
+        rest = SHORT_REST if self.control[x.SHORT] else LONG_REST
+        self._new_table(max(SLOTS_MIN, self._slots_of_line << max(bits - rest, 0)))
 
     def _describe(self) -> None:
         """Write the blocks of parts, units and threads."""
@@ -190,7 +199,7 @@ class Store:
     def _relayout(self) -> bool:
         self._lay_out(self._wider())
         slots = max(self.slots, 8 << (self.control[x.HIGH_BITS] + 5))
-        if not self._replace_table(slots, repack=True):
+        if not self.bits and not self._replace_table(slots, repack=True):
             return False
         low = self.pending_from(min(self.control[x.CURSOR], self.control[x.LEVEL_END]))
         control, own = self.control.address, self.workers[0].block.address
@@ -204,13 +213,17 @@ class Store:
 
     def _new_table(self, slots: int) -> None:
         self.slots = slots
-        self.table = Map(8 * slots, huge=True)
+        self.table = Map(self._slot_bytes * slots, huge=True)
         self.control[x.TABLE] = self.table.address
-        self.control[x.BUCKET_BITS] = slots.bit_length() - 4
+        self.control[x.BUCKET_BITS] = (slots // self._slots_of_line).bit_length() - 1
         self.control[x.ROOM_AT] = slots * 8 // 10
 
+    @property
+    def _slot_bytes(self) -> int:
+        return 64 // self._slots_of_line
+
     def _replace_table(self, slots: int, repack: bool) -> bool:
-        if self.used() + 8 * slots - (0 if repack else 8 * self.slots) > self.memory_bytes:
+        if self.used() + self._slot_bytes * (slots - (0 if repack else self.slots)) > self.memory_bytes:
             return False
         old, old_slots, bits = self.table, self.slots, self.control[x.BUCKET_BITS]
         self._new_table(slots)
@@ -221,11 +234,16 @@ class Store:
                 (self.control.address, w.block.address, old.address, a, b, bits, int(repack))
                 for w, (a, b) in zip(self.workers, pairwise(cuts), strict=True)
             ]
-            if any(self._all(self._migrate, arguments)):
+            if self.bits:
+                short = [(control, old_, a, b, n, 0) for control, _, old_, a, b, n, _ in arguments]
+                failed = any(self._all(self._migrate_prints, short))
+            else:
+                failed = any(self._all(self._migrate, arguments))
+            if failed:
                 self.broken = True  # some state has no place: what is moved and what is not cannot be told any more
                 old.close()
                 return False
-            old.release(8 * high)
+            old.release(self._slot_bytes * high)
         old.close()
         return True
 
@@ -370,7 +388,7 @@ class Store:
     def used(self) -> int:
         """Bytes in use."""
         end = self.control[x.END]
-        used = 8 * self.slots + 16 * end - self.queue.released
+        used = self._slot_bytes * self.slots + 16 * end - self.queue.released
         if self.control[x.HIGH_BITS]:
             used += 2 * end - self.highs.released
         for n, index in enumerate(self._indexes):

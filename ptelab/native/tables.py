@@ -131,9 +131,14 @@ def drain(ctl, me):
     head = load(me, PIPE_HEAD)
     tail = load(me, PIPE_TAIL)
     pipe = load(me, PIPE)
+    prints = load(ctl, PRINT_BITS)
     while head < tail:
         at = pipe + head * 24
-        if _insert(ctl, me, load(at, 0), load(at, 1), load(at, 2)) != 0:
+        if prints != 0:
+            full = insert_print(ctl, me, _unmix(load(at, 0)) ^ (load(at, 1) * SPREAD), load(at, 1), load(at, 2))
+        else:
+            full = _insert(ctl, me, load(at, 0), load(at, 1), load(at, 2))
+        if full != 0:
             store(me, PIPE_HEAD, head)
             return ROOM
         head = head + 1
