@@ -14,12 +14,13 @@ model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)
 # Programs in the dialect that stand alone.
 PROGRAMS := bench/two_phase_commit.py bench/peterson.py bench/arm64_asid.py
 
-.PHONY: help setup demo test check check-model update docs patches bench clean
+.PHONY: help setup demo test check check-model kernels update docs patches bench clean
 
 help:
 	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
 	@echo 'make test    run the tests'
 	@echo 'make check   formatting, lints, types of the tool and of the model'
+	@echo 'make kernels boot other kernels of Debian under QEMU, and compare them with the model'
 	@echo 'make update  rewrite golden files and litmus/*.expected; then read git diff'
 	@echo 'make docs    rewrite the tables that are made from the sources: docs/coverage.md, litmus/README.md'
 	@echo 'make patches fit patches whose context has changed to the model; then read git diff'
@@ -48,6 +49,11 @@ check: $(READY)
 	@$(BIN)/ruff format --quiet --check .
 	@$(BIN)/mypy --no-error-summary
 	@$(MAKE) --no-print-directory check-model
+
+# Exit status 4 is that none could be booted, each with its reason.
+kernels: $(READY)
+	@$(BIN)/python -m ptelab live $(addprefix --kernel ,5.10 6.1 6.12 7.2) $(addprefix --arch ,amd64 arm64 s390x) || \
+		test $$? = 4
 
 check-model: $(READY)
 	@$(foreach a,$(ARCHES),MYPYPATH=$(call model_path,$(a)) $(BIN)/mypy --no-error-summary \

@@ -18,7 +18,7 @@ from ptelab.live.kernels.guest import Broken
 from ptelab.live.kernels.model import Model
 from ptelab.live.kernels.observed import Observed, differences
 from ptelab.live.kernels.scenarios import Scenario, read
-from ptelab.live.kernels.versions import Kernel, Machine, known, name_of, names
+from ptelab.live.kernels.versions import Kernel, Machine, Version, is_inlined, known, name_of, names
 from ptelab.live.verdict import summary
 from ptelab.native.sequential import Stopped
 
@@ -56,12 +56,23 @@ class Row:
     model: Observed | None
     kernel: Observed
     differing: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    stopped: str = ""
+    problem: str = ""
 
     @property
     def status(self) -> str:
         """ok or failed."""
-        return "failed" if self.differing or self.stopped else "ok"
+        return "failed" if self.differing or self.problem else "ok"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a kernel said when it performed scenarios."""
+
+    kernel: Kernel
+    version: Version
+    image: str
+    seconds: float
+    lines: list[tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -69,54 +80,68 @@ class Comparison:
     """All scenarios on one kernel."""
 
     target: Target
-    image: str
-    seconds: float
+    seen: Seen
     rows: list[Row]
-    untraced: list[str]  # functions that only one of the two has
+    untraced: list[str]  # functions that the kernel has none of, or has inlined
 
 
-def compare(target: Target, paths: Sequence[Path], options: Options) -> Comparison:
-    """Boot a kernel, and compare.  Raises NoKernel, Broken and SourceError."""
-    scenarios = [s for path in paths for s in read(path)]
-    wanted = list(dict.fromkeys(f for s in scenarios for f in s.functions))
+def boot(target: Target, scenarios: Sequence[Scenario]) -> Seen:
+    """Boot a kernel that performs scenarios.  Raises NoKernel and Broken."""
     if absent := debian.missing(target.machine):
         raise NoKernel(f"not installed: {', '.join(absent)}")
-    assert target.file or target.kernel
-    image = target.file or debian.image(target.kernel, target.machine) if target.kernel else target.file
-    assert image is not None
-    script = guest.script(scenarios, [name for f in wanted for name in names(f)])
+    image = target.file
+    if image is None:
+        assert target.kernel is not None
+        image = debian.image(target.kernel, target.machine)
+    script = guest.script(scenarios, [name for f in _functions(scenarios) for name in names(f)])
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="ptelab-") as work:
         init = Path(work) / "init"
         emulator.build(target.machine, init)
         try:
-            said = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
+            lines = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
         except Broken:  # one more time: emulators have crashed for less
-            said = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
-    seconds = time.monotonic() - start
-    version = guest.version_of(said)
+            lines = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
+    version = guest.version_of(lines)
     kernel = known(version)
     if kernel is None:
         raise NoKernel(f"Linux {version[0]}.{version[1]} is older than what the model can go back to")
-    if target.kernel is not None and kernel != target.kernel:
+    if target.kernel not in (None, kernel):
         raise Broken(f"{image} is Linux {version[0]}.{version[1]}")
-    traced = guest.functions_of(said)
-    called = {f: name for f in wanted if (name := name_of(f, version)) is not None}
-    patches = (*(bundled.patch_path(p) for p in kernel.patches), *options.patches)
+    return Seen(kernel, version, debian.number(image), time.monotonic() - start, lines)
+
+
+def judge(target: Target, seen: Seen, scenarios: Sequence[Scenario], options: Options) -> Comparison:
+    """Hold what a kernel said against the model of it.  Raises Broken and SourceError."""
+    patches = (*(bundled.patch_path(p) for p in seen.kernel.patches), *options.patches)
     model = Model(scenarios, target.profile, options.model, patches)
-    observed = guest.results(said, scenarios, {name: f for f, name in called.items()})
-    common = [f for f, name in called.items() if name in traced and model.has(f)]
-    rows = [_row(s, model, observed[s.name], common) for s in scenarios]
-    return Comparison(target, debian.number(image), seconds, rows, [f for f in wanted if f not in common])
+    traced = guest.functions_of(seen.lines)
+    common: dict[str, str] = {}  # what the kernel calls it → what the model does
+    lacking: list[str] = []
+    for f in _functions(scenarios):
+        name = name_of(f, seen.version)
+        if name in traced and model.has(f):
+            common[name] = f
+        elif name is not None and not is_inlined(f, target.machine.name):
+            lacking.append(f)
+    observed = guest.results(seen.lines, scenarios, common)
+    rows = [_row(s, model, observed[s.name], list(common.values()), lacking) for s in scenarios]
+    return Comparison(target, seen, rows, [f for f in _functions(scenarios) if f not in common.values()])
 
 
-def _row(scenario: Scenario, model: Model, kernel: Observed, functions: Sequence[str]) -> Row:
+def _functions(scenarios: Sequence[Scenario]) -> list[str]:
+    return list(dict.fromkeys(f for s in scenarios for f in s.functions))
+
+
+def _row(scenario: Scenario, model: Model, kernel: Observed, functions: Sequence[str], lacking: Sequence[str]) -> Row:
+    if missing := [f for f in scenario.functions if f in lacking]:
+        return Row(scenario, None, kernel, problem=f"the kernel or the model has no function {missing[0]}")
     asked = [f for f in functions if f in scenario.functions]
     kernel.calls = guest.calls(kernel.calls, asked)
     try:
         ours = model.observe(scenario, asked)
     except Stopped as error:
-        return Row(scenario, None, kernel, stopped=str(error))
+        return Row(scenario, None, kernel, problem=f"the model stops: {error}")
     ours.calls = guest.calls(ours.calls, asked)
     return Row(scenario, ours, kernel, differences(ours, kernel))
 
@@ -131,16 +156,16 @@ def run(
 
 def _run(target: Target, paths: Sequence[Path], options: Options, as_json: bool, echo: Say, explain: Say) -> int:
     try:
-        comparison = compare(target, paths, options)
+        scenarios = [s for path in paths for s in read(path)]
+        comparison = judge(target, boot(target, scenarios), scenarios, options)
     except NoKernel as error:
         explain(f"Kernel {target.name} skipped: {error}")
         return SKIPPED
     except Broken as error:
         explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
         return LIMIT
-    explain(
-        f"Kernel {target.name}: {comparison.image}, {comparison.seconds:.1f} s, against the model of {target.profile}"
-    )
+    seen = comparison.seen
+    explain(f"Kernel {target.name}: {seen.image}, {seen.seconds:.1f} s, against the model of {target.profile}")
     if comparison.untraced:
         explain(f"Not compared, since this kernel or the model of it has none: {', '.join(comparison.untraced)}")
     for row in comparison.rows:
@@ -152,8 +177,8 @@ def _run(target: Target, paths: Sequence[Path], options: Options, as_json: bool,
 
 def _lines(row: Row) -> list[str]:
     out = [f"Scenario {row.scenario.name}: {row.status}"]
-    if row.stopped:
-        return [*out, f"!!! the model stops: {row.stopped}"]
+    if row.problem:
+        return [*out, f"!!! {row.problem}"]
     for name, said in row.kernel.lines().items():
         if name not in row.differing:
             out.append(f"  {name}: {said}")
@@ -166,11 +191,11 @@ def _json(comparison: Comparison, row: Row) -> dict[str, object]:
     target = comparison.target
     return {
         "scenario": row.scenario.name,
-        "kernel": comparison.image,
+        "kernel": comparison.seen.image,
         "arch": target.machine.name,
         "cpu": target.cpu,
         "profile": target.profile,
         "status": row.status,
-        "model": row.stopped or (row.model.lines(row.kernel.hidden) if row.model else {}),
+        "model": row.problem or (row.model.lines(row.kernel.hidden) if row.model else {}),
         "measured": row.kernel.lines(),
     }

@@ -83,6 +83,19 @@ _OLD_NAMES: dict[str, tuple[tuple[Version, str], ...]] = {
 _SINCE: dict[str, Version] = {"tlb_flush_rmaps": (6, 2)}
 
 
+_INLINED = {
+    "flush_tlb_mm_range": ("arm64", "s390x"),
+    "tlb_flush_rmaps": ("s390x",),
+    "ptep_clear_flush": ("s390x",),
+}
+"""Functions of generic or x86 code that other machines have inlined or do without."""
+
+
+def is_inlined(function: str, machine: str) -> bool:
+    """Whether a machine's kernels have no function of this name that could be traced."""
+    return machine in _INLINED.get(function, ())
+
+
 def known(version: Version) -> Kernel | None:
     """The newest kernel of the table that is not newer than a version; None when it is older than all."""
     older = [k for k in KERNELS.values() if k.version <= version]
