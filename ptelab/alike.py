@@ -49,6 +49,7 @@ class Alike:
 
     pools: dict[str, int] = field(default_factory=dict)  # struct → element of thread 0
     arrays: dict[tuple[str, str], int] = field(default_factory=dict)  # struct, member → entry of thread 0
+    locks: set[tuple[str, str]] = field(default_factory=set)  # struct, member that is locked and holds such numbers
     variables: set[tuple[str, str]] = field(default_factory=set)  # function, variable that holds such a number
 
 
@@ -96,6 +97,7 @@ class Analysis:
         self._borders: list[tuple[Node, int, int, str]] = []  # node + number is compared with a constant by order
         self._choices: list[tuple[Node, int, str]] = []  # a choose of at least so many alternatives
         self._loops: list[tuple[Node, Loop]] = []
+        self._locks: list[tuple[ir.Place, str]] = []
         self._exempt: set[int] = set()  # statements and terminators of loops, by id
         self._classes.find(THREAD)
         for name in names:
@@ -122,6 +124,8 @@ class Analysis:
         where = self._where(stmt.at)
         for place in (*ir.places(stmt), *([stmt.place] if isinstance(stmt, ir.AssertHeld) else [])):
             self._place(place, where)
+            if self._module.field(place).lock and not isinstance(stmt, ir.Lock | ir.AssertHeld):
+                raise Refused(f"{where}: it looks at who holds a lock")
         match stmt:
             case ir.Assign(dst=dst, value=value):
                 self._flow(self._kinds(value, where), self._var(dst), where)
@@ -132,8 +136,12 @@ class Analysis:
                     self._flow(self._kinds(value, where), self._part(place, n), where)
             case ir.Atomic():
                 self._atomic(stmt, where)
-            case ir.Lock() | ir.AssertHeld():
-                raise Refused(f"{where}: a lock holds the number of its owner")
+            case ir.Lock(dst=dst, place=place):
+                self._locks.append((place, where))
+                if dst is not None:
+                    self._constants += [(self._var(dst), 0, taken, where) for taken in (0, 1)]
+            case ir.AssertHeld(place=place):
+                self._locks.append((place, where))
             case ir.Wait(pre=pre, dsts=dsts, place=place, cond=cond):
                 for load in pre:
                     self._read(load.dsts, load.place, where)
@@ -308,6 +316,10 @@ class Analysis:
         for struct, member in alike.arrays:
             if struct in alike.pools:
                 raise Refused(f"{struct}.{member} is indexed by two threads' numbers")
+        for place, where in self._locks:
+            if place.struct in alike.pools or (place.struct, place.field) in alike.arrays:
+                raise Refused(f"{where}: each thread has a lock, which holds the number of another")
+            alike.locks.add((place.struct, place.field))
         self._covered(alike)
         return alike
 

@@ -24,8 +24,8 @@ Choice = tuple[int, int]
 Cells = tuple[int, ...]
 Threads = tuple[tuple[int, tuple[tuple[int, ...], ...]], ...]
 State = tuple[Cells, Threads]
-Spot = tuple[str, str, int, int]
-"""struct, member, part and number of a scalar among those of the member."""
+Spot = tuple[str, str, int, int, str]
+"""struct, member, part and number of a scalar of the member; owner or reader: whether a lock has this one."""
 
 
 def groups(scenario: Scenario) -> list[range]:
@@ -63,8 +63,10 @@ class Symmetry:
         packing = Packing(scenario, program, layout, memory, [[t] for t in range(len(scenario.threads))])
         self._words: dict[tuple[int, tuple[tuple[int, ...], ...]], tuple[int, ...]] = {}
         self._packing, self._stacks = packing, stacks
+        self._owner_bits = layout.param("NR_THREADS").bit_length()
         self.spots = [[self._spots(member) for member in r] for r in self.ranges]
         self._cells = [[[self._cell(s) for s in spots] for spots in members] for members in self.spots]
+        self._locks = sorted({self._cell(s) for spots in self.spots for s in spots[0] if s[4]})
         for number, r in enumerate(self.ranges):
             if len({self._key(start, number, k) for k in range(len(r))}) > 1:
                 raise Refused("like threads do not begin alike")
@@ -109,25 +111,35 @@ class Symmetry:
                 entry = member + self.alike.arrays[struct, name]
                 if entry < column.count:
                     spots += self._parts(column, range(entry, column.elements * column.count, column.count))
+            elif (struct, name) in self.alike.locks:
+                kinds = ["owner"] if column.field.lock == "spinlock" else ["owner", "reader"]
+                spots += [(struct, name, 0, n, kind) for n in range(column.elements * column.count) for kind in kinds]
         return spots
 
     def _parts(self, column: Column, numbers: range) -> list[Spot]:
-        return [(column.struct, column.field.name, part, n) for n in numbers for part in range(column.parts)]
+        return [(column.struct, column.field.name, part, n, "") for n in numbers for part in range(column.parts)]
 
     def _cell(self, spot: Spot) -> int:
         column = self._memory.columns[spot[0], spot[1]]
         return column.base + spot[3] * column.parts + spot[2]
 
-    def lanes(self, shared: dict[tuple[str, str, int], Lane]) -> list[list[list[tuple[int, int, int]]]]:
-        """For each group, member and spot: the word, the shift and the width in packed shared memory."""
-        found = []
-        for members in self.spots:
-            rows = []
-            for spots in members:
-                lanes = [(shared[struct, name, part], n) for struct, name, part, n in spots]
-                rows.append([(*lane.at(n), lane.width) for lane, n in lanes])
-            found.append(rows)
-        return found
+    def lanes(self, shared: dict[tuple[str, str, int], Lane]) -> list[list[list[tuple[int, int, int, int]]]]:
+        """For each group, member and spot: the word, the shift and the width in packed shared memory, and of an owner's
+        spot the number that the thread writes there."""
+        return [
+            [[self._lane(shared, spot, thread) for spot in spots] for thread, spots in zip(r, members, strict=True)]
+            for r, members in zip(self.ranges, self.spots, strict=True)
+        ]
+
+    def _lane(self, shared: dict[tuple[str, str, int], Lane], spot: Spot, thread: int) -> tuple[int, int, int, int]:
+        struct, name, part, n, kind = spot
+        lane = shared[struct, name, part]
+        word, shift = lane.at(n)
+        if kind == "owner":
+            return word, shift, self._owner_bits, thread + 1
+        if kind == "reader":
+            return word, shift + self._owner_bits + thread, 1, 0
+        return word, shift, lane.width, 0
 
     def _key(self, state: State, group: int, member: int) -> tuple[int, ...]:
         number = self.ranges[group][member]
@@ -136,7 +148,15 @@ class Symmetry:
         if words is None:
             packed = self._packing.pack_thread(self._program, self._stacks, number, *thread)
             words = self._words[thread] = tuple(packed)
-        return words + tuple(state[0][c] for c in self._cells[group][member])
+        return words + tuple(
+            self._seen(state[0][c], spot[4], number)
+            for c, spot in zip(self._cells[group][member], self.spots[group][member], strict=True)
+        )
+
+    def _seen(self, value: int, kind: str, thread: int) -> int:
+        if kind == "owner":
+            return int(value & (1 << self._owner_bits) - 1 == thread + 1)
+        return value >> self._owner_bits + thread & 1 if kind == "reader" else value
 
     # -------------------------------------------------------------------------------------- sorting
 
@@ -154,9 +174,19 @@ class Symmetry:
         for number, r in enumerate(self.ranges):
             for k, t in enumerate(r):
                 source = self._cells[number][order[t] - r.start]
-                for to, of in zip(self._cells[number][k], source, strict=True):
-                    cells[to] = state[0][of]
+                for to, of, spot in zip(self._cells[number][k], source, self.spots[number][k], strict=True):
+                    if not spot[4]:
+                        cells[to] = state[0][of]
+        for cell in self._locks:
+            cells[cell] = self._lock(state[0][cell], order)
         return tuple(cells), tuple(state[1][t] for t in order)
+
+    # What a lock holds when each thread t becomes the one that is order[t] now.
+    def _lock(self, value: int, order: Sequence[int]) -> int:
+        owner, readers = value & (1 << self._owner_bits) - 1, value >> self._owner_bits
+        owner = order.index(owner - 1) + 1 if owner else 0
+        moved = sum((readers >> of & 1) << to for to, of in enumerate(order))
+        return owner | moved << self._owner_bits
 
     def _without_numbers(self, state: State) -> State:
         """The state with variables that hold a thread's number zeroed: nobody will read them."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,10 +27,15 @@ VARS = {"a": U2, "b": U2, "n": N, "m": N, "i": N, "p": BOOL}
 LIKE = 3
 ME, OTHER = Self("thread"), Var("n")
 STRUCTS = {
-    "G": Struct("G", "shared", (Field("x", (("", U2),)), Field("by", (("", N),), count=LIKE + 1)), AT),
+    "G": Struct("G", "shared", (
+        Field("x", (("", U2),)), Field("by", (("", N),), count=LIKE + 1),
+        Field("lock", (("", N),), lock="spinlock"), Field("rw", (("", N),), lock="rwsem"),
+    ), AT),
     "T": Struct("T", "shared", (Field("t", (("", U2),)), Field("seen", (("", BOOL),), ghost=True)), AT),
-    "C": Struct("C", "cpu", (Field("own", (("", U2),), count=LIKE),), AT),
-}
+    "C": Struct("C", "cpu", (Field("own", (("", U2),), count=LIKE + 1), Field("of", (("", U2),))), AT),
+}  # fmt: skip
+LOCK, RW = Place("G", "lock", Const(1)), Place("G", "rw", Const(1))
+ON_CPU = Place("C", "of", Bin("+", Self("cpu"), Const(1)))
 
 
 def x() -> Place:
@@ -48,6 +54,9 @@ def own(who: ir.Expr) -> Place:
     return Place("C", "own", Const(1), who)
 
 
+LOCKED: list[tuple[Any, Any, Place]] = [
+    ("", "", LOCK), ("spin_lock", "spin_unlock", LOCK), ("down_read", "up_read", RW), ("down_write", "up_write", RW),
+]  # fmt: skip
 numbers = st.sampled_from([Const(0), Const(1), Const(2), Var("a"), Var("b")])
 who = st.sampled_from([ME, ME, ME, OTHER])
 alike = st.one_of(
@@ -63,6 +72,10 @@ alike = st.one_of(
     st.builds(lambda: ir.Assign(AT, "p", Bin("==", OTHER, ME))),
     st.builds(lambda: ir.Assign(AT, "p", Bin("<", OTHER, Const(LIKE)))),
     st.builds(lambda: ir.Reach(AT, "here")),
+    st.builds(lambda: ir.Lock(AT, "spin_trylock", "p", LOCK)),
+    st.builds(lambda: ir.Lock(AT, "down_read_trylock", "p", RW)),
+    st.builds(lambda v: ir.Store(AT, ON_CPU, (v,)), numbers),
+    st.builds(lambda: ir.Load(AT, ("b",), ON_CPU)),
 )
 different = st.one_of(
     st.builds(lambda: ir.Store(AT, entry(Const(0)), (ME,))),
@@ -88,6 +101,9 @@ def scenarios(draw: st.DrawFn, mixed: bool = True) -> Scenario:
     def body(name: str) -> None:
         cond = draw(st.sampled_from([Var("p"), Bin("==", Var("a"), Const(1)), Bin("==", OTHER, ME)]))
         first, second = draw(st.lists(statement, min_size=1, max_size=3)), draw(st.lists(statement, max_size=2))
+        op, end, lock = draw(st.sampled_from(LOCKED))
+        if op:
+            first = [ir.Lock(AT, op, None, lock), *first, ir.Lock(AT, end, None, lock)]
         module.functions[name] = function(name, [
             Block([ir.Load(AT, ("a",), x()), *first], Branch(AT, cond, 1, 2)), Block(second, Jump(AT, 2)),
             Block([], Return(AT, ())),
@@ -106,8 +122,10 @@ def scenarios(draw: st.DrawFn, mixed: bool = True) -> Scenario:
         Block([], Return(AT, (Var("a"),))),
     ], (U2,), True)  # fmt: skip
     module.functions["setup"] = function("setup", [Block([], Return(AT, ()))])
-    threads = [*(Thread(f"like{n}", "like", 0) for n in range(LIKE)), Thread("other", "other", 0)]
-    params = {"nr_G": 1, "nr_T": LIKE + 1, "NR_CPUS": 1, "NR_THREADS": LIKE + 1}
+    spread = draw(st.booleans())
+    threads = [Thread(f"like{n}", "like", n * spread) for n in range(LIKE)]
+    threads.append(Thread("other", "other", LIKE * spread))
+    params = {"nr_G": 1, "nr_T": LIKE + 1, "NR_CPUS": 1 + LIKE * spread, "NR_THREADS": LIKE + 1}
     return Scenario("alike", module, params, tuple(threads), observed=("x",))
 
 

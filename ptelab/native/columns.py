@@ -3,6 +3,7 @@
 
 The table has the number of groups, then for each: its size in words, how many members, words of a member's own state
 and spots it has; a mask for each spot; and for each member its first word, then word << 6 | shift of each spot.
+Of a lock a spot is whether this thread owns it: then the number that an owner writes is from bit 32 on.
 """
 # ruff: noqa: F821
 # mypy: ignore-errors
@@ -68,7 +69,10 @@ def sort_group(group, state, columns):
         k = 0
         while k < spots:
             where = load(row, 1 + k)
-            store(column, words + k, (load(state, where >> 6) >> (where & 63)) & load(masks, k))
+            seen = (load(state, (where & 0xFFFFFFFF) >> 6) >> (where & 63)) & load(masks, k)
+            if where >> 32 != 0:
+                seen = seen == where >> 32
+            store(column, words + k, seen)
             k = k + 1
         changed = changed + put_in_order(columns, column, size, width)
         row = row + 8 + 8 * spots
@@ -83,9 +87,14 @@ def sort_group(group, state, columns):
         k = 0
         while k < spots:
             where = load(row, 1 + k)
-            shift = where & 63
-            kept = load(state, where >> 6) & ~(load(masks, k) << shift)
-            store(state, where >> 6, kept | (load(column, words + k) << shift))
+            value = load(column, words + k)
+            if where >> 32 != 0:
+                value = value * (where >> 32)
+            if where >> 32 == 0 or value != 0:
+                shift = where & 63
+                at = (where & 0xFFFFFFFF) >> 6
+                kept = load(state, at) & ~(load(masks, k) << shift)
+                store(state, at, kept | (value << shift))
             k = k + 1
         row = row + 8 + 8 * spots
         n = n + 1

@@ -243,9 +243,12 @@ class Engine:
         self._columns = 0
         for r, rows in zip(symmetry.ranges, symmetry.lanes(self.packing.shared), strict=True) if symmetry else ():
             words, spots = self.packing.thread_words[r.start], len(rows[0])
-            block = [4 + spots + len(r) * (1 + spots), len(r), words, spots, *((1 << w) - 1 for _, _, w in rows[0])]
+            block = [4 + spots + len(r) * (1 + spots), len(r), words, spots, *((1 << w) - 1 for _, _, w, _ in rows[0])]
             for t, row in zip(r, rows, strict=True):
-                block += [self.packing.thread_word[t], *(word << 6 | shift for word, shift, _ in row)]
+                block += [
+                    self.packing.thread_word[t],
+                    *(number << 32 | word << 6 | shift for word, shift, _, number in row),
+                ]
             table[0] += 1
             table += block
             self._columns = max(self._columns, (len(r) + 1) * (words + spots))
