@@ -229,6 +229,25 @@ def test_what_the_console_says_is_judged(
         assert message in output
 
 
+def test_a_report_says_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page must not need another file, hide what differs, or leave out how to see it again."""
+    image, file, page = tmp_path / "vmlinuz", tmp_path / "some.toml", tmp_path / "page.html"
+    image.write_bytes(b"")
+    file.write_text(SCENARIO, encoding="utf-8")
+    monkeypatch.setattr(emulator, "boot", lambda *_: CONSOLE.replace("faults 1", "faults 2"))
+    monkeypatch.setattr(emulator, "build", lambda machine, to: None)
+    monkeypatch.setattr(debian, "missing", lambda machine: [])
+    status, _ = live("--kernel", str(image), "--report", str(page), str(file))
+    assert status == 1
+    html, text = page.read_text(encoding="utf-8"), page.with_suffix(".txt").read_text(encoding="utf-8")
+    assert "src=" not in html and "http" not in html and "<script" not in html
+    repeat = f"ptelab live --kernel {image} --arch amd64 {file}"
+    for said in ("Does a store to a page of anonymous memory map it?", "faults: 1", "faults: 2", "failed", repeat):
+        assert said in html and said in text
+    assert "<details open>" in html and "1 comparisons: 0 ok, 1 failed" in text
+    assert live("--kernel", str(image), "--report", str(tmp_path / "no" / "page.html"))[0] == 2
+
+
 def test_names_follow_the_version() -> None:
     """A function that an old kernel calls otherwise must not be taken for one that it lacks."""
     assert name_of("folio_remove_rmap_ptes", (6, 1)) == "page_remove_rmap"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from ptelab.commands.shared import BadInput, memory_default
 
 if TYPE_CHECKING:
     from ptelab.live.kernels.command import Target
+    from ptelab.live.report import Entry
 
 
 @click.command()
@@ -31,10 +33,13 @@ if TYPE_CHECKING:
     "--arch", "arches", multiple=True, metavar="ARCH", help="Of --kernel: amd64, arm64, s390x.  [default: amd64]"
 )
 @click.option("--cpu", metavar="CPU", help="Of --kernel: QEMU's model of the CPU.  [default: max]")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page, FILE.html, and FILE.txt."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, seconds: float,
          directory: Path | None, kernels: tuple[str, ...], arches: tuple[str, ...], cpu: str | None,
-         as_json: bool) -> int:  # fmt: skip
+         report: Path | None, as_json: bool) -> int:  # fmt: skip
     """Hold the model against the running kernel: litmus tests and, in *.toml, counts.  Without FILE all bundled ones.
 
     Real threads and processes run the columns again and again.  An outcome that the model forbids fails; one that was
@@ -54,11 +59,16 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
         memory_bytes=memory_default(),
     )  # fmt: skip
     explain = functools.partial(click.echo, err=as_json)
+    entries: list[Entry] = []
+    if report is not None and not report.parent.is_dir():
+        raise BadInput(f"--report {report}: no such directory")
     if kernels:
         from ptelab.live.kernels import command as others
 
         files = [Path(p) for p in paths] or sorted((bundled.directory("live") / "kernels").glob("*.toml"))
-        return others.run(_targets(kernels, arches, cpu), files, options, as_json, click.echo, explain)
+        targets = _targets(kernels, arches, cpu)
+        status = others.run(targets, files, options, as_json, click.echo, explain, entries)
+        return _written(report, entries, status, explain)
     if arches or cpu:
         raise BadInput("--arch and --cpu are of a kernel that is booted; add --kernel")
     counts = [Path(p) for p in paths if p.endswith(".toml")]
@@ -66,7 +76,19 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
     files = bundled.litmus_files(tests) if tests or not counts else []
     if not paths:
         counts = sorted(bundled.directory("live").glob("*.toml"))
-    return command.live([*files, *counts], options, seconds, directory, as_json, click.echo, explain)
+    status = command.live([*files, *counts], options, seconds, directory, as_json, click.echo, explain, entries)
+    return _written(report, entries, status, explain)
+
+
+def _written(report: Path | None, entries: list[Entry], status: int, explain: Callable[[str], object]) -> int:
+    if report is not None and entries:
+        from ptelab.live.report import write
+
+        try:
+            explain("Written: " + ", ".join(map(str, write(report.with_suffix(".html"), entries))))
+        except OSError as error:
+            raise BadInput(f"--report {report}: {error.strerror}") from error
+    return status
 
 
 def _targets(kernels: tuple[str, ...], arches: tuple[str, ...], cpu: str | None) -> list[Target]:

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from ptelab import checking
@@ -24,6 +24,7 @@ from ptelab.live.counting import Counting, Counts, ModelCounts, read
 from ptelab.live.measuring import Measured, measure
 from ptelab.live.observed import labels
 from ptelab.live.probe import Abilities, noise, probe
+from ptelab.live.report import Entry
 from ptelab.live.running import run, staged
 from ptelab.live.tracing import NoTracing, tracepoints
 from ptelab.live.verdict import Verdict
@@ -45,16 +46,24 @@ class Session:
     as_json: bool
     echo: Say
     explain: Say
+    entries: list[Entry] = field(default_factory=list)  # of a report
 
     @property
     def kernel(self) -> str:
         """Which kernel this is."""
         return f"{os.uname().release} {os.uname().machine}"
 
+    def command(self, word: str) -> str:
+        """How to run one test again."""
+        return " ".join(["ptelab live", word, *(f"--patch {patch}" for patch in self.options.patches)])
+
 
 def live(paths: Sequence[Path], options: Options, seconds: float, directory: Path | None, as_json: bool,
-         echo: Say, explain: Say) -> int:  # fmt: skip
-    """Run tests for some seconds each, and count what scenarios have counted.  The exit status."""
+         echo: Say, explain: Say, entries: list[Entry]) -> int:  # fmt: skip
+    """Run tests for some seconds each, and count what scenarios have counted.  The exit status.
+
+    What was compared is added to `entries`.
+    """
     abilities = probe()
     if abilities.machine is None:
         explain(f"skipped: the agent has no machine code for {os.uname().machine}")
@@ -63,7 +72,7 @@ def live(paths: Sequence[Path], options: Options, seconds: float, directory: Pat
         explain(f"skipped: pages of {mmap.PAGESIZE} bytes")
         return SKIPPED
     options = replace(options, arch=abilities.machine.profile)
-    session = Session(abilities, options, seconds, directory, as_json, echo, explain)
+    session = Session(abilities, options, seconds, directory, as_json, echo, explain, entries)
     limits = "" if abilities.frames else "; frame numbers are hidden: no map counts, no dirty flags, no disk"
     explain(f"Kernel {session.kernel}, {len(abilities.cpus)} CPUs{limits}")
     statuses = _litmus(session, [p for p in paths if p.suffix != ".toml"])
@@ -88,15 +97,19 @@ def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
         except Unable as error:
             session.explain(f"Test {test.name} skipped: {error}")
             statuses.append("skipped")
+            session.entries.append(_entry(session, test, "skipped", "", str(error)))
     for (test, _), outcomes in zip(todo, _explored(session, todo), strict=True):
         try:
             judged = _perform(session, test, outcomes)
         except Crashed as error:
             session.explain(f"!!! Test {test.name}: {error}")
             statuses.append("failed")
+            session.entries.append(_entry(session, test, "failed", "", str(error)))
             continue
         statuses.append(judged.status)
         runs += judged.result.runs
+        allows = "\n".join(verdicts.show(o) for o in outcomes.outcomes)
+        session.entries.append(_entry(session, test, judged.status, allows, "\n".join(verdicts.lines(judged))))
         if session.as_json:
             session.echo(json.dumps(verdicts.json_object(judged, session.kernel), ensure_ascii=False))
         else:
@@ -104,6 +117,11 @@ def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
     if statuses:
         session.explain(verdicts.summary("tests", statuses, f"; {runs:,} runs"))
     return statuses
+
+
+def _entry(session: Session, test: Test, status: str, allows: str, seen: str) -> Entry:
+    repeat = session.command(test.name)
+    return Entry("test", test.name, test.question, session.kernel, status, allows, seen, repeat)
 
 
 def _labels(session: Session, test: Test) -> list[str]:
@@ -153,19 +171,29 @@ def _counts(session: Session, paths: Sequence[Path]) -> list[str]:
             except (Unable, NoTracing) as error:
                 session.explain(f"Count {scenario.name} skipped: {error}")
                 statuses.append("skipped")
+                session.entries.append(_count_entry(session, path, scenario, "skipped", "", str(error)))
                 continue
             except (Crashed, Hung) as error:
                 session.explain(f"!!! Count {scenario.name}: {error}")
                 statuses.append("failed")
+                session.entries.append(_count_entry(session, path, scenario, "failed", "", str(error)))
                 continue
             try:
                 counted: Counts | str = model.counts(scenario)
             except Stopped as error:
                 counted = f"the model stops: {error}"
             statuses.append(_compare(session, scenario, counted, measured))
+            said = counted if isinstance(counted, str) else counted.show()
+            seen = "\n".join(c.show() for c in ([measured.usual] if measured.usual else dict.fromkeys(measured.counts)))
+            session.entries.append(_count_entry(session, path, scenario, statuses[-1], said, seen))
     if statuses:
         session.explain(verdicts.summary("counts", statuses))
     return statuses
+
+
+def _count_entry(session: Session, path: Path, scenario: Counting, status: str, model: str, seen: str) -> Entry:
+    repeat = session.command(str(path))
+    return Entry("count", scenario.name, scenario.question, session.kernel, status, model, seen, repeat)
 
 
 def _compare(session: Session, scenario: Counting, model: Counts | str, measured: Measured) -> str:

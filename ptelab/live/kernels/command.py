@@ -19,6 +19,7 @@ from ptelab.live.kernels.model import Model
 from ptelab.live.kernels.observed import Observed, differences
 from ptelab.live.kernels.scenarios import Scenario, read
 from ptelab.live.kernels.versions import Kernel, Machine, Version, is_inlined, known, name_of, names
+from ptelab.live.report import Entry
 from ptelab.live.verdict import summary
 from ptelab.native.sequential import Stopped
 
@@ -147,24 +148,35 @@ def _row(scenario: Scenario, model: Model, kernel: Observed, functions: Sequence
 
 
 def run(
-    targets: Sequence[Target], paths: Sequence[Path], options: Options, as_json: bool, echo: Say, explain: Say
-) -> int:
-    """Compare kernels with the model, and print it.  The exit status."""
-    statuses = [_run(target, paths, options, as_json, echo, explain) for target in targets]
+    targets: Sequence[Target], paths: Sequence[Path], options: Options, as_json: bool, echo: Say, explain: Say,
+    entries: list[Entry],
+) -> int:  # fmt: skip
+    """Compare kernels with the model, and print it.  The exit status.  What was compared is added to `entries`."""
+    scenarios = [(path, s) for path in paths for s in read(path)]
+    statuses: list[int] = []
+    for target in targets:
+        try:
+            comparison = _compare(target, [s for _, s in scenarios], options)
+        except NoKernel as error:
+            explain(f"Kernel {target.name} skipped: {error}")
+            statuses.append(SKIPPED)
+            continue
+        except Broken as error:
+            explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
+            statuses.append(LIMIT)
+            continue
+        statuses.append(_print(comparison, as_json, echo, explain))
+        rows = zip(scenarios, comparison.rows, strict=True)
+        entries += [_entry(comparison, row, path, options) for (path, _), row in rows]
     return next((s for s in (FAILED, LIMIT, OK) if s in statuses), SKIPPED)
 
 
-def _run(target: Target, paths: Sequence[Path], options: Options, as_json: bool, echo: Say, explain: Say) -> int:
-    try:
-        scenarios = [s for path in paths for s in read(path)]
-        comparison = judge(target, boot(target, scenarios), scenarios, options)
-    except NoKernel as error:
-        explain(f"Kernel {target.name} skipped: {error}")
-        return SKIPPED
-    except Broken as error:
-        explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
-        return LIMIT
-    seen = comparison.seen
+def _compare(target: Target, scenarios: Sequence[Scenario], options: Options) -> Comparison:
+    return judge(target, boot(target, scenarios), scenarios, options)
+
+
+def _print(comparison: Comparison, as_json: bool, echo: Say, explain: Say) -> int:
+    target, seen = comparison.target, comparison.seen
     explain(f"Kernel {target.name}: {seen.image}, {seen.seconds:.1f} s, against the model of {target.profile}")
     if comparison.untraced:
         explain(f"Not compared, since this kernel or the model of it has none: {', '.join(comparison.untraced)}")
@@ -173,6 +185,22 @@ def _run(target: Target, paths: Sequence[Path], options: Options, as_json: bool,
     statuses = [row.status for row in comparison.rows]
     explain(summary("scenarios", statuses))
     return FAILED if "failed" in statuses else OK
+
+
+def _entry(comparison: Comparison, row: Row, path: Path, options: Options) -> Entry:
+    target = comparison.target
+    words = [f"--kernel {target.file or comparison.seen.kernel.name}", f"--arch {target.machine.name}"]
+    words += [f"--cpu {target.cpu}"] * (target.cpu != "max") + [f"--patch {p}" for p in options.patches] + [str(path)]
+    model = row.problem or _text(row.model.lines(row.kernel.hidden) if row.model else {})
+    return Entry(
+        "scenario", row.scenario.name, row.scenario.question,
+        f"{comparison.seen.image} {target.machine.name}" + f" {target.cpu}" * (target.cpu != "max"),
+        row.status, model, _text(row.kernel.lines()), f"ptelab live {' '.join(words)}",
+    )  # fmt: skip
+
+
+def _text(lines: Mapping[str, str]) -> str:
+    return "\n".join(f"{name}: {said}" for name, said in lines.items())
 
 
 def _lines(row: Row) -> list[str]:

@@ -76,6 +76,7 @@ _OLD_NAMES: dict[str, tuple[tuple[Version, str], ...]] = {
     "folio_remove_rmap_ptes": (((6, 8), "page_remove_rmap"),),
     "folio_add_file_rmap_ptes": (((6, 8), "page_add_file_rmap"),),
     "folio_add_new_anon_rmap": (((6, 3), "page_add_new_anon_rmap"),),
+    "folio_mark_lazyfree": (((6, 2), "mark_page_lazyfree"),),
     "set_pte_range": (((5, 12), "alloc_set_pte"), ((6, 6), "do_set_pte")),
 }
 """What a function of the model was called before some version, the oldest name first."""
@@ -90,10 +91,13 @@ _INLINED = {
 }
 """Functions of generic or x86 code that other machines have inlined or do without."""
 
+_STATIC = ("do_page_mkwrite", "fault_dirty_shared_page", "finish_mkwrite_fault")
+"""Functions that a compiler inlines or does not."""
+
 
 def is_inlined(function: str, machine: str) -> bool:
-    """Whether a machine's kernels have no function of this name that could be traced."""
-    return machine in _INLINED.get(function, ())
+    """Whether a machine's kernels may have no function of this name that could be traced."""
+    return function in _STATIC or machine in _INLINED.get(function, ())
 
 
 def known(version: Version) -> Kernel | None:
