@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ptelab.live.kernels.versions import Kernel, Machine
 
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _TIMEOUT = 300.0
 
@@ -70,7 +69,10 @@ def _mirrors(work: Path) -> tuple[str, str]:
         )  # fmt: skip
         found = [uri.rstrip("/") for uri in listed.stdout.split()]
     main = next((uri for uri in found if uri.endswith("/debian")), found[0] if os.environ.get("PTELAB_MIRROR") else "")
-    main = main or DEFAULT_MIRROR
+    if not main:
+        raise NoKernel(
+            "apt knows no archive of Debian here: set PTELAB_MIRROR to the address of one (http://HOST/debian)"
+        )
     return main, next((uri for uri in found if uri.endswith("/debian-security")), f"{main}-security")
 
 
