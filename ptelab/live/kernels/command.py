@@ -7,6 +7,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from ptelab.live.verdict import summary
 from ptelab.native.sequential import Stopped
 
 OK, FAILED, LIMIT, SKIPPED = 0, 1, 3, 4
+
+_MACHINES = 2  # at a time
 
 Say = Callable[[str], object]
 
@@ -154,25 +157,29 @@ def run(
     """Compare kernels with the model, and print it.  The exit status.  What was compared is added to `entries`."""
     scenarios = [(path, s) for path in paths for s in read(path)]
     statuses: list[int] = []
-    for target in targets:
+    emulator.STOP.clear()
+    with ThreadPoolExecutor(_MACHINES) as pool:
         try:
-            comparison = _compare(target, [s for _, s in scenarios], options)
-        except NoKernel as error:
-            explain(f"Kernel {target.name} skipped: {error}")
-            statuses.append(SKIPPED)
-            continue
-        except Broken as error:
-            explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
-            statuses.append(LIMIT)
-            continue
-        statuses.append(_print(comparison, as_json, echo, explain))
-        rows = zip(scenarios, comparison.rows, strict=True)
-        entries += [_entry(comparison, row, path, options) for (path, _), row in rows]
+            booted = [pool.submit(boot, target, [s for _, s in scenarios]) for target in targets]
+            for target, future in zip(targets, booted, strict=True):
+                try:
+                    comparison = judge(target, future.result(), [s for _, s in scenarios], options)
+                except NoKernel as error:
+                    explain(f"Kernel {target.name} skipped: {error}")
+                    statuses.append(SKIPPED)
+                    continue
+                except Broken as error:
+                    explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
+                    statuses.append(LIMIT)
+                    continue
+                statuses.append(_print(comparison, as_json, echo, explain))
+                rows = zip(scenarios, comparison.rows, strict=True)
+                entries += [_entry(comparison, row, path, options) for (path, _), row in rows]
+        except BaseException:
+            emulator.STOP.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     return next((s for s in (FAILED, LIMIT, OK) if s in statuses), SKIPPED)
-
-
-def _compare(target: Target, scenarios: Sequence[Scenario], options: Options) -> Comparison:
-    return judge(target, boot(target, scenarios), scenarios, options)
 
 
 def _print(comparison: Comparison, as_json: bool, echo: Say, explain: Say) -> int:

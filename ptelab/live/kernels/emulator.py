@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +19,9 @@ from ptelab.live.kernels.versions import Machine
 
 SECONDS = 120.0
 """How long a machine may take."""
+
+STOP = threading.Event()
+"""Set to end all machines early."""
 
 _MEMORY = "512"
 _INIT = Path(__file__).with_name("init.c")
@@ -36,6 +42,7 @@ def boot(machine: Machine, cpu: str, kernel: Path, init: Path, script: str, seco
         initrd = Path(work) / "initrd"
         initrd.write_bytes(gzip.compress(_archive({"init": init.read_bytes(), "script": script.encode()}), 1))
         command = [
+            "timeout", f"{seconds + 10:.0f}",  # in case that nobody is left to end it
             machine.qemu, *machine.arguments, "-accel", "tcg", "-cpu", machine.cpus[cpu][0], "-smp", "2",
             "-m", _MEMORY, "-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-initrd", str(initrd),
             "-append", f"console={machine.console} quiet panic=-1",
@@ -49,7 +56,8 @@ def boot(machine: Machine, cpu: str, kernel: Path, init: Path, script: str, seco
             try:
                 _wait(emulator, seconds)
             finally:
-                emulator.kill()
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(emulator.pid, signal.SIGKILL)
                 emulator.wait()
         text = console.read_text(encoding="utf-8", errors="replace")
     if keep := os.environ.get("PTELAB_CONSOLE"):
@@ -64,6 +72,8 @@ def _wait(emulator: subprocess.Popen[bytes], seconds: float) -> None:
     while emulator.poll() is None:
         if time.monotonic() > deadline:
             raise Broken(f"the machine did not end within {seconds:.0f} s")
+        if STOP.is_set():
+            raise Broken("the machine was stopped")
         time.sleep(0.05)
 
 
