@@ -177,7 +177,7 @@ def main() -> int:
     parser.add_argument("--memory", type=int, default=1000, help="MB")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "reductions")
     parser.add_argument("--write", type=Path)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     options = Options(threads=1, memory_bytes=given.memory << 20, time_s=given.time)
     if given.what == "compare":
         return compare(given.tests, options)
