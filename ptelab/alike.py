@@ -293,6 +293,8 @@ class Analysis:
         if root in self._classes.mixed:
             raise Refused(f"{self._classes.mixed[root]}: a thread's number is counted on")
 
+        module = self._module
+
         def offset(node: Node) -> int | None:
             found, delta = self._classes.find(node)
             return delta - base if found == root else None
@@ -308,11 +310,15 @@ class Analysis:
                 case ("index", struct, member):
                     alike.arrays[struct, member] = more
                 case ("var", function, name):
+                    self._fits(f"{name} in {function}", module.functions[function].vars[name], more)
                     alike.variables.add((function, name))
                 case ("part", struct, member, _):
                     raise Refused(f"{struct}.{member} holds a thread's number")
-                case ("result", function, _) if function == observed:
-                    raise Refused("the outcome is a thread's number")
+                case ("result", function, number):
+                    if function == observed:
+                        raise Refused("the outcome is a thread's number")
+                    if results := module.functions[function].results:
+                        self._fits(f"what {function} returns", results[int(number)], more)
         for struct, member in alike.arrays:
             if struct in alike.pools:
                 raise Refused(f"{struct}.{member} is indexed by two threads' numbers")
@@ -355,6 +361,13 @@ class Analysis:
         for (struct, member), more in alike.arrays.items():
             declared = next(f for f in module.structs[struct].fields if f.name == member)
             self._whole(f"{struct}.{member}", more, layout.count(declared))
+
+    # A number that does not fit raises a flag, which must not depend on which thread is meant.
+    def _fits(self, what: str, type_: ir.Type, more: int) -> None:
+        on_stack = type_.kind == "ptr" and self._module.structs[type_.struct].kind == "stack"
+        width = 64 if on_stack else self._layout.width(type_)
+        if any(r.start + more < 0 or r.stop - 1 + more >> width for r in self._ranges):
+            raise Refused(f"{what} cannot hold each thread's number")
 
     def _whole(self, what: str, more: int, size: int) -> None:
         for r in self._ranges:

@@ -76,7 +76,7 @@ def _loop(
                 body.add(p)
                 todo.append(p)
     starts = [_start(blocks[p], i, layout) for p in before[head] if p not in body]
-    control = _control(function, body, i, layout)
+    control = _control(function, body, head, latch, i, layout)
     firsts = {first for first, _ in starts}
     if control is None or len(firsts) != 1 or None in firsts:
         return None
@@ -87,7 +87,7 @@ def _loop(
     if len(ends) != 1 + len(starts):
         return None
     own = frozenset([id(step), id(blocks[block].term), *(id(stmt) for _, stmt in starts)])
-    problem = _problem(function, module, layout, body, head, control, i)
+    problem = _problem(function, module, layout, body, head, control, i, first)
     return Loop(i, first, end, own, problem, f"{step.at.file}:{step.at.line} ({function.name})")
 
 
@@ -98,18 +98,27 @@ def _start(block: ir.Block, i: str, layout: Layout) -> tuple[int | None, ir.Stmt
     return None, None
 
 
-# The block that decides whether there is another round, and where the loop ends.
-def _control(function: ir.Function, body: set[int], i: str, layout: Layout) -> tuple[int, int] | None:
+# The block that decides whether there is another round, and where the loop ends: an empty block that comes first, or
+# the one before the latch, which then does nothing but count.
+def _control(
+    function: ir.Function, body: set[int], head: int, latch: int, i: str, layout: Layout
+) -> tuple[int, int] | None:
     found = []
+    blocks = function.blocks
     for n in body:
-        match function.blocks[n].term:
-            case ir.Branch(cond=ir.Bin("<", left, right), then=then, orelse=orelse) if (
-                then in body and orelse not in body
-            ):
-                if left in (ir.Var(i), ir.Bin("+", ir.Var(i), ir.Const(1))):
-                    end = _number(right, layout)
-                    if end is not None:
-                        found.append((n, end))
+        match blocks[n].term:
+            case ir.Branch(cond=ir.Bin("<" | "<=" as op, left, right), then=then, orelse=orelse):
+                end = _number(right, layout)
+                if then not in body or orelse in body or end is None:
+                    continue
+                end += op == "<="
+                last = then == latch and len(blocks[latch].stmts) == 1
+                if left == ir.Var(i) and n == head and not blocks[n].stmts:
+                    found.append((n, end))
+                elif left == ir.Var(i) and last:
+                    found.append((n, end + 1))
+                elif left == ir.Bin("+", ir.Var(i), ir.Const(1)) and last:
+                    found.append((n, end))
     return found[0] if len(found) == 1 else None
 
 
@@ -121,13 +130,14 @@ def _problem(
     head: int,
     control: tuple[int, int],
     i: str,
+    first: int,
 ) -> str:
     blocks, live = function.blocks, Liveness(function)
     raising = {s for n in body for s in _following(blocks[n]) if _raises(blocks[s])}
     made = {name for n in body for stmt in blocks[n].stmts for name in defs(stmt)}
     if kept := (made - {i}) & live.before(head, 0):
         return f"one round sees {min(kept)} of another"
-    round_ = _Round(function, module, layout, i, control[1])
+    round_ = _Round(function, module, layout, i, range(first, control[1]))
     for n in sorted(body | raising):
         for stmt in blocks[n].stmts:
             if i not in defs(stmt):
@@ -149,9 +159,9 @@ def _problem(
 class _Round:
     """What a round of a loop does besides reading: nothing, and in how many ways it may end the run."""
 
-    def __init__(self, function: ir.Function, module: ir.Module, layout: Layout, i: str, end: int) -> None:
+    def __init__(self, function: ir.Function, module: ir.Module, layout: Layout, i: str, values: range) -> None:
         self._function, self._module, self._layout = function, module, layout
-        self._i, self._end = i, end
+        self._i, self._values = i, values
         self.ways: set[str] = set()
         self.problem = ""
 
@@ -189,13 +199,16 @@ class _Round:
         match expr:
             case ir.Const(value):
                 return base <= value < base + size
-            case ir.Bin("+", ir.Var(name), ir.Const(1)) if base == 1:
-                return name == self._i and self._end <= size
+            case ir.Bin("+", ir.Var(name), ir.Const(more)):
+                return name == self._i and self._are_within(more, base, size)
             case ir.Bin("+", ir.Self("cpu"), ir.Const(1)) if base == 1:
                 return True
-            case ir.Var(name) if base == 0:
-                return name == self._i and self._end <= size
+            case ir.Var(name):
+                return name == self._i and self._are_within(0, base, size)
         return False
+
+    def _are_within(self, more: int, base: int, size: int) -> bool:
+        return base <= self._values.start + more and self._values.stop + more <= base + size
 
 
 def fits(expr: ir.Expr, function: ir.Function, layout: Layout, width: int) -> bool:

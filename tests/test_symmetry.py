@@ -192,6 +192,10 @@ def test_two_phase_commit_has_the_known_number_of_states(managers: int, states: 
      "            wait_until(at(Coordinator, 0).decision == Decision.ABORT and thread_id() > 0)\n", "ordered"),
     ("    what: u4 = choose(nr(Manager) + 1 + all_heard)\n", "    what: u4 = choose(nr(Manager)) + 1\n", "chosen"),
     ("per_cpu(Own, 0).committed[i] != committed", "per_cpu(Own, 0).committed[i] != committed or i == 1", "named"),
+    ("    what: u4 = choose(nr(Manager) + 1 + all_heard)\n",
+     "    what: Annotated[int, upto(1)] = choose(nr(Manager) + 1 + all_heard)\n", "cannot hold each"),
+    ("    for i in range(nr(Manager)):\n        if per_cpu(Own, 0).committed[i] != committed:\n",
+     "    i: u4 = 0\n    for each in pool(Manager):\n        if committed and not each.prepared:\n", ""),
     ("for i in range(nr(Manager)):", "for i in range(2):", "not over all of them"),
 ])  # fmt: skip
 def test_what_is_not_alike_is_refused(old: str, new: str, why: str, tmp_path: Path) -> None:
@@ -199,6 +203,8 @@ def test_what_is_not_alike_is_refused(old: str, new: str, why: str, tmp_path: Pa
     text = (BENCH / "two_phase_commit.py").read_text(encoding="utf-8")
     assert old in text
     file = tmp_path / "commit.py"
+    text = text.replace("import IntEnum", "import IntEnum\nfrom typing import Annotated")
+    text = text.replace("    u4,\n", "    pool,\n    u4,\n    upto,\n")
     file.write_text(text.replace(old, new) if old else text, encoding="utf-8")
     told = Machine(programs.read(file, {}, chosen(True))).told_symmetry()
     assert told.startswith("manager0 to manager2 are alike" if not why else "none: ")
