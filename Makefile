@@ -14,7 +14,7 @@ model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)
 # Programs in the dialect that stand alone.
 PROGRAMS := bench/two_phase_commit.py bench/peterson.py bench/arm64_asid.py
 
-.PHONY: help setup demo test check check-model kernels update docs patches bench clean
+.PHONY: help setup demo test check check-model kernels update docs patches bench reductions clean
 
 help:
 	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
@@ -26,6 +26,7 @@ help:
 	@echo 'make patches fit patches whose context has changed to the model; then read git diff'
 	@echo 'make bench   states per second on fixed tests, and beside SPIN and Rumur where they are installed'
 	@echo 'make agree   what SPIN and Rumur find in exported models: docs/agreement.md'
+	@echo 'make reductions  what each reduction is worth on the largest tests: docs/reductions.md'
 	@echo 'make setup   the virtual environment in $(VENV), which all of these make first'
 	@echo 'make clean   remove what was generated'
 
@@ -74,6 +75,9 @@ docs: $(READY)
 bench: $(READY)
 	@$(BIN)/python tools/bench.py
 	@$(BIN)/python bench/versus.py
+
+reductions: $(READY)
+	@$(BIN)/python bench/reductions.py table --write docs/reductions.md
 
 agree: $(READY)
 	@$(BIN)/python bench/agree.py --work build/agree --write docs/agreement.md
