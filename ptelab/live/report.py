@@ -64,7 +64,7 @@ def text(entries: Sequence[Entry]) -> str:
                 out += [f"  {e.kernel}: {e.status}"]
                 sides = [("both say", e.model)] if e.model == e.seen else [("the model says", e.model),
                                                                           ("the kernel says", e.seen)]  # fmt: skip
-                for who, said in sides:
+                for who, said in ((who, said) for who, said in sides if said):
                     out += [f"    {who}", *(f"      {line}" for line in said.splitlines())]
                 out += [f"    to repeat: {e.repeat}"]
     return "\n".join(out) + "\n"

@@ -167,10 +167,12 @@ def run(
                 except NoKernel as error:
                     explain(f"Kernel {target.name} skipped: {error}")
                     statuses.append(SKIPPED)
+                    entries.append(_nothing(target, "skipped", str(error)))
                     continue
                 except Broken as error:
                     explain(f"!!! Kernel {target.name}: no result, since the emulation failed: {error}")
                     statuses.append(LIMIT)
+                    entries.append(_nothing(target, "incomplete", f"the emulation failed: {error}"))
                     continue
                 statuses.append(_print(comparison, as_json, echo, explain))
                 rows = zip(scenarios, comparison.rows, strict=True)
@@ -204,6 +206,13 @@ def _entry(comparison: Comparison, row: Row, path: Path, options: Options) -> En
         f"{comparison.seen.image} {target.machine.name}" + f" {target.cpu}" * (target.cpu != "max"),
         row.status, model, _text(row.kernel.lines()), f"ptelab live {' '.join(words)}",
     )  # fmt: skip
+
+
+def _nothing(target: Target, status: str, why: str) -> Entry:
+    words = f"--kernel {target.file or (target.kernel and target.kernel.name)} --arch {target.machine.name}"
+    return Entry(
+        "scenario", "every scenario", "", target.name, status, "", why, f"ptelab live {words} --cpu {target.cpu}"
+    )
 
 
 def _text(lines: Mapping[str, str]) -> str:

@@ -158,9 +158,9 @@ def _extract(package: Path, place: Path, kernel: Kernel, machine: Machine) -> Pa
                 if re.fullmatch(r"\./(boot/vmlinuz-.*|usr/lib/modules/[^/]*/vmlinuz)", member.name) and member.isfile():
                     data = tar.extractfile(member)
                     assert data is not None
-                    part = to.with_suffix(".part")
-                    part.write_bytes(data.read())
-                    part.replace(to)
+                    with tempfile.NamedTemporaryFile(dir=place, prefix=".", delete=False) as part:
+                        part.write(data.read())
+                    os.replace(part.name, to)
                     break
         unpack.terminate()
     if not to.is_file():

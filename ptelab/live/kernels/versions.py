@@ -29,7 +29,7 @@ KERNELS = {
         Kernel((5, 10), ("bullseye-security", "bullseye"), ("5df397dec7c4", "46bdb4277f98", "64fe24a3e05e")),
         Kernel((6, 1), ("bookworm-security", "bookworm"), ("5df397dec7c4",)),
         Kernel((6, 12), ("trixie-security", "trixie", "bookworm-backports")),
-        Kernel((7, 2), ("sid",)),
+        Kernel((7, 2), ("sid", "forky")),
     )
 }
 
