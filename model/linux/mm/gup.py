@@ -8,6 +8,7 @@ from asm.current import get_current
 from asm.pgtable import (
     pmd_leaf,
     pmd_none,
+    pmd_protnone,
     pmd_pte,
     pmd_same,
     pte_access_permitted,
@@ -51,7 +52,6 @@ from linux.pgtable import (
     my_zero_pfn,
     pmd_access_permitted,
     pmd_off,
-    pmd_protnone,
     pmd_write,
     pmdp_get,
     pmdp_get_lockless,

@@ -9,8 +9,9 @@ from asm.page import PAGE_SIZE, PMD_SIZE
 from asm.pgalloc import pmd_populate, pte_alloc_one, pte_free
 from asm.pgtable import (
     pfn_pte,
-    pmd_mkinvalid,
+    pmd_modify,
     pmd_none,
+    pmd_protnone,
     pmd_pte,
     pmd_same,
     pmdp_invalidate,
@@ -76,10 +77,8 @@ from linux.pgtable import (
     pmd_mkold,
     pmd_mkwrite,
     pmd_mkyoung,
-    pmd_protnone,
     pmd_trans_huge,
     pmd_write,
-    pmd_wrprotect,
     pmd_young,
     pmdp_get,
     pmdp_huge_get_and_clear_full,
@@ -421,7 +420,7 @@ def change_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr
         return False
     if not pmd_protnone(pmdp_get(pmd)):
         oldpmd = pmdp_invalidate(vma, addr, pmd)
-        set_pmd_at(vma.vm_mm, addr, pmd, pmd_mkinvalid(pmd_wrprotect(oldpmd)))
+        set_pmd_at(vma.vm_mm, addr, pmd, pmd_modify(oldpmd))
         tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
     spin_unlock(vma.vm_mm.page_table_lock)
     return True

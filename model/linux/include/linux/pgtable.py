@@ -5,7 +5,6 @@ from asm.page import PMD_SIZE
 from asm.pgtable import (
     pmd_index,
     pmd_leaf,
-    pmd_mkinvalid,
     pmd_pfn,
     pmd_pte,
     pmdp_huge_get_and_clear,
@@ -200,14 +199,6 @@ def set_pmd_at(mm: mm_struct, addr: Addr, pmdp: pmd_p, pmd: pmd_t) -> None:
 def pmdp_huge_get_and_clear_full(vma: vm_area_struct, address: Addr, pmdp: pmd_p, full: bool) -> pmd_t:
     """Empty an upper entry of a huge page and return what it was."""
     return pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
-
-
-def pmd_protnone(pmd: pmd_t) -> bool:
-    """Whether the next access to a huge page is to fault as a hint; or it is being changed, which its lock tells.
-
-    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
-    """
-    return pmd_leaf(pmd) and pmd_mkinvalid(pmd) == pmd
 
 
 def clear_not_present_full_ptes(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> None:

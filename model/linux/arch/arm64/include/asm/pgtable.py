@@ -332,6 +332,19 @@ def pmd_mkinvalid(pmd: pmd_t) -> pmd_t:
     return pmd._replace(entry=pmd.entry._replace(valid=False))
 
 
+def pmd_protnone(pmd: pmd_t) -> bool:
+    """Whether the next access to a huge page is to fault as a hint; or it is being changed, which its lock tells."""
+    return pmd.leaf and not pmd.entry.valid
+
+
+def pmd_modify(pmd: pmd_t) -> pmd_t:
+    """Let nobody access a huge page through its entry.
+
+    Differs: PAGE_NONE is the only protection that it is called with; pte_modify does the rest.
+    """
+    return pmd_mkinvalid(pmd._replace(entry=pte_wrprotect(pmd.entry)))
+
+
 def pmdp_establish(vma: vm_area_struct, address: Addr, pmdp: pmd_p, pmd: pmd_t) -> pmd_t:
     """Replace an upper entry and return what it was, as one step, so that no A or D bit of the hardware is lost."""
     return xchg(pmdp.pmd, pmd)

@@ -338,6 +338,19 @@ def pmd_mkinvalid(pmd: pmd_t) -> pmd_t:
     return pmd._replace(entry=pmd.entry._replace(valid=False))
 
 
+def pmd_protnone(pmd: pmd_t) -> bool:
+    """Whether the next access to a huge page is to fault as a hint; not because it is old, or being changed."""
+    return pmd.leaf and not pmd.entry.read
+
+
+def pmd_modify(pmd: pmd_t) -> pmd_t:
+    """Let nobody access a huge page through its entry.
+
+    Differs: PAGE_NONE is the only protection that it is called with; pte_modify does the rest.
+    """
+    return pmd._replace(entry=pmd.entry._replace(valid=False, protect=True, read=False, write=False))
+
+
 def pmdp_set_access_flags(vma: vm_area_struct, addr: Addr, pmdp: pmd_p, entry: pmd_t, dirty: bool) -> bool:
     """Replace the entry of a large page by one that allows more, with the flush; whether it was another.
 
