@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -135,15 +136,19 @@ def _timed(command: list[str], directory: Path, time_s: float) -> tuple[str, Res
     started = time.monotonic()
     with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
         process = subprocess.Popen(command, cwd=directory, stdout=output, stderr=subprocess.STDOUT)
-        timer = threading.Timer(time_s, process.kill)
-        timer.start()
+        # Interrupted, pan says how far it has come.
+        timers = [threading.Timer(time_s, process.send_signal, [signal.SIGINT])]
+        timers.append(threading.Timer(time_s + 20, process.kill))
+        for timer in timers:
+            timer.start()
         ended = threading.Event()
         watch = threading.Thread(target=_watch_memory, args=(process.pid, result, ended))
         watch.start()
         try:
             _, status, usage = os.wait4(process.pid, 0)
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
             ended.set()
             watch.join()
         process.returncode = os.waitstatus_to_exitcode(status)

@@ -36,7 +36,7 @@ EVERY = frozenset(reduce.REDUCTIONS)
 SETS = {"all": EVERY, **{f"without {name}": EVERY - {name} for name in reduce.REDUCTIONS}, "none": frozenset[str]()}
 CANDIDATES = 14  # of which the ten largest are shown: what `.expected` says may be older
 SHOWN = 10
-SPIN_MB = 3000
+SPIN_MB, SPIN_S = 3000, 180
 HEAD = (
     "Made by `python bench/reductions.py table`: distinct states of the largest bundled tests, each on the profile",
     "where it is largest, and of two-phase commit, with all reductions, without each, and with none, *local* included.",
@@ -127,7 +127,7 @@ def spin(test: str, arch: str, work: Path, options: Options) -> dict[str, Any]:
     path = work / f"{of.name}.{arch.replace('+', '_')}{suffix}"
     path.write_text(write(plan_of(of, covered), path.name, "check"), encoding="utf-8")
     built = peers.Spin(path, reduce=True, deadlocks=False, optimise="-O1", memory_mb=SPIN_MB)
-    found = built.run(hash_bits=22, depth=1_000_000, time_s=1800)
+    found = built.run(hash_bits=22, depth=1_000_000, time_s=SPIN_S)
     cell = {"states": found.states, "complete": found.complete and "left_out" not in found.flags}
     kept.write_text(json.dumps(cell | {"flags": sorted(found.flags), "problem": found.problem}))
     print(test, arch, "SPIN", cell, flush=True)
@@ -165,7 +165,7 @@ def table(rows: list[tuple[str, str, dict[str, dict[str, Any]]]], options: Optio
         "# What each reduction is worth",
         "",
         *HEAD,
-        f"`>`: a limit was met, {options.memory_bytes >> 20} MB or {options.time_s:.0f} s for us, {SPIN_MB} MB for it.",
+        f"`>`: a limit was met, {options.memory_bytes >> 20} MB or {options.time_s:.0f} s for us, {SPIN_MB} MB or {SPIN_S} s for it.",
         "The numbers are from the day of the commit that brought this table.",
         "",
         "| test | " + " | ".join(names) + " |",

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +211,22 @@ def test_what_is_not_alike_is_refused(old: str, new: str, why: str, tmp_path: Pa
     told = Machine(programs.read(file, {}, chosen(True))).told_symmetry()
     assert told.startswith("manager0 to manager2 are alike" if not why else "none: ")
     assert why in told
+
+
+def test_a_stopped_run_goes_on_among_sorted_states(tmp_path: Path) -> None:
+    """A run that is stopped again and again must end with the states of one that never was."""
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 8}, NONE | {"symmetry"})
+    stops = 0
+    while True:
+        part = Engine(Machine(scenario), 2, 1 << 28)
+        part.checkpoints, part.resume = tmp_path, True
+        calls = count(1)
+
+        def interrupt(progress: object, part: Engine = part, calls: Iterator[int] = calls) -> None:
+            part._interrupted = next(calls) >= 7
+
+        found = part.run(progress=interrupt)
+        if found.complete:
+            break
+        stops += 1
+    assert (found.states, found.transitions, found.depth) == (1_461, 9_772, 25) and stops > 2
