@@ -165,7 +165,8 @@ def table(rows: list[tuple[str, str, dict[str, dict[str, Any]]]], options: Optio
         "# What each reduction is worth",
         "",
         *HEAD,
-        f"`>`: a limit was met, {options.memory_bytes >> 20} MB or {options.time_s:.0f} s for us, {SPIN_MB} MB or {SPIN_S} s for it.",
+        f"`>`: a limit was met, {options.memory_bytes >> 20} MB or {options.time_s:.0f} s for us,"
+        f" {SPIN_MB} MB or {SPIN_S} s for it.",
         "The numbers are from the day of the commit that brought this table.",
         "",
         "| test | " + " | ".join(names) + " |",
