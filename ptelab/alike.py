@@ -87,9 +87,11 @@ class Analysis:
     """Goes through functions once; `result` then says whether the numbers in `ranges` are alike to them."""
 
     def __init__(
-        self, module: ir.Module, layout: Layout, names: Iterable[str], ranges: list[range], own_cpu: bool
-    ) -> None:
-        """`own_cpu`: each of the threads runs on the CPU of its number."""
+        self, module: ir.Module, layout: Layout, names: Iterable[str], ranges: list[range], own_cpu: bool,
+        judging: set[str],
+    ) -> None:  # fmt: skip
+        """`own_cpu`: each of the threads runs on the CPU of its number; `judging`: what thread 0 runs in the end."""
+        self._judging = judging
         self._module, self._layout, self._ranges, self._own_cpu = module, layout, ranges, own_cpu
         self._classes = _Classes()
         self._same: list[tuple[Node, str]] = []  # nodes that must not hold such a number
@@ -224,7 +226,8 @@ class Analysis:
             case ir.Var(name):
                 return [Kind("node", self._var(name))]
             case ir.Self(what):
-                return [Kind("node", THREAD)] if what == "thread" or self._own_cpu else [_SAME]
+                own = [Kind("node", THREAD)] if what == "thread" or self._own_cpu else [_SAME]
+                return [*own, Kind("const", number=0)] if self._name in self._judging else own
             case ir.Not(a):
                 self._truth(a, where)
                 return [_SAME]

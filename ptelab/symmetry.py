@@ -58,7 +58,9 @@ class Symmetry:
         self._program, self._memory = program, memory
         names = reachable(program, [*(t.root for t in scenario.threads), final])
         ordered = [n for n in program.order if n in names]
-        self.alike = Analysis(program.module, layout, ordered, self.ranges, own_cpu).result(final)
+        self.alike = Analysis(
+            program.module, layout, ordered, self.ranges, own_cpu, reachable(program, [final])
+        ).result(final)
         self._nobody_keeps_a_number(Footprints(scenario, program), start)
         packing = Packing(scenario, program, layout, memory, [[t] for t in range(len(scenario.threads))])
         self._words: dict[tuple[int, tuple[tuple[int, ...], ...]], tuple[int, ...]] = {}

@@ -198,6 +198,7 @@ def test_two_phase_commit_has_the_known_number_of_states(managers: int, states: 
      "    what: Annotated[int, upto(1)] = choose(nr(Manager) + 1 + all_heard)\n", "cannot hold each"),
     ("    for i in range(nr(Manager)):\n        if per_cpu(Own, 0).committed[i] != committed:\n",
      "    i: u4 = 0\n    for each in pool(Manager):\n        if committed and not each.prepared:\n", ""),
+    ("    return committed\n", "    return committed or at(Manager, thread_id()).prepared\n", "is named"),
     ("for i in range(nr(Manager)):", "for i in range(2):", "not over all of them"),
 ])  # fmt: skip
 def test_what_is_not_alike_is_refused(old: str, new: str, why: str, tmp_path: Path) -> None:
