@@ -117,6 +117,8 @@ def _observed(scenario: Scenario, block: list[tuple[str, str]], names: Mapping[s
             case "call":
                 if rest in names:
                     calls.append(names[rest])
+            case "flush":
+                pass
             case _:
                 raise Broken(f"scenario {scenario.name} printed “{kind} {rest}”")
     return collector.observed(faults, tuple(calls))

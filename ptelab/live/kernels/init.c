@@ -36,7 +36,7 @@ extern char __executable_start, etext, __data_start, end;
 static char script[1 << 16], line[1 << 12], text[1 << 16];
 static char *start; /* of the mapping */
 static unsigned long pages;
-static int me, child, to_child, from_child, lines, counting, tracing;
+static int me, child, to_child, from_child, lines, counting;
 static long faults;
 
 static void say(const char *format, ...)
@@ -72,11 +72,17 @@ static unsigned long word_of(const char *path, unsigned long index)
 	return word;
 }
 
-/* A fork leaves memory of our own to be mapped or copied: let that happen before faults are counted. */
+/*
+ * A fork leaves memory of our own to be mapped or copied: let that happen before faults are counted.  And new pages
+ * have a reference on their way to the LRU; munmap lets them get there.
+ */
 static void settle(void)
 {
 	volatile char room[1 << 15];
-	volatile char *p;
+	volatile char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	*p = 1;
+	munmap((void *)p, PAGE);
 
 	for (p = &__executable_start; p < &etext; p += PAGE)
 		(void)*p;
@@ -176,6 +182,11 @@ static void print_calls(void)
 	while (fgets(text, sizeof(text), file)) {
 		if (strstr(text, "LOST"))
 			say("problem events of the trace are lost");
+		at = strstr(text, " tlb_flush: pages:");
+		if (at) {
+			say("flush %s", strtok(at + strlen(" tlb_flush: "), "\n"));
+			continue;
+		}
 		at = strstr(text, " <-");
 		if (text[0] == '#' || !at)
 			continue;
@@ -191,14 +202,16 @@ static void trace(int on)
 	char pid[32];
 
 	if (!on) {
+		put(TRACING "tracing_on", 0, "0");
 		print_calls();
-		tracing = 0;
 		return;
 	}
 	snprintf(pid, sizeof(pid), "%d", getpid());
 	put(TRACING "set_ftrace_pid", O_TRUNC, pid);
+	put(TRACING "set_event_pid", O_TRUNC, pid);
 	put(TRACING "trace", O_TRUNC, "");
-	tracing = 1;
+	/* Only once: this empties the buffer. */
+	put(TRACING "tracing_on", 0, "1");
 }
 
 static void perform(char *statement);
@@ -315,8 +328,6 @@ static void perform(char *statement)
 	} else if (!strcmp(call, "ksm")) {
 		merge(first, count);
 	} else {
-		if (tracing)
-			put(TRACING "tracing_on", 0, "1");
 		if (!strcmp(call, "load") || !strcmp(call, "store"))
 			touch(call[0] == 's', first, count, argument);
 		else if (!strcmp(call, "munmap"))
@@ -325,10 +336,11 @@ static void perform(char *statement)
 			error = mprotect(start + first * PAGE, count * PAGE, argument);
 		else if (!strcmp(call, "madvise"))
 			error = madvise(start + first * PAGE, count * PAGE, argument);
+		else if (!strcmp(call, "mremap"))
+			error = mremap(start + first * PAGE, count * PAGE, count * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				       start + (first + argument) * PAGE) == MAP_FAILED;
 		else
 			say("problem %s is not known", call);
-		if (tracing)
-			put(TRACING "tracing_on", 0, "0");
 		if (error)
 			say("problem %s: %s", statement, strerror(errno));
 	}
@@ -375,6 +387,7 @@ static void choose_functions(char *names)
 		if (!put(TRACING "set_ftrace_filter", O_APPEND, number))
 			say("problem set_ftrace_filter: %s", strerror(errno));
 	}
+	put(TRACING "events/tlb/tlb_flush/enable", 0, "1"); /* amd64 alone has it */
 	if (!put(TRACING "current_tracer", 0, "function"))
 		say("problem the function tracer: %s", strerror(errno));
 }

@@ -99,6 +99,8 @@ class _Reader:
         before = [self._statement(str(text), pages) for text in given["before"]]
         counted = [self._statement(str(text), pages) for text in given["counted"]]
         self._check_child([*before, *counted])
+        if given["functions"] and any(s.call == "fork" for s in counted):
+            raise BadScenario(f"{self.place}: what a fork calls for init itself would be traced; put it before")
         return Scenario(
             self.name, " ".join(str(given["question"]).split()), given["memory"], given["sharing"] == "shared",
             given["prot"] == "rw", pages, offset, tuple(before), tuple(counted),

@@ -23,12 +23,16 @@ class Kernel:
         return f"{self.version[0]}.{self.version[1]}"
 
 
+_BEFORE_7_0 = ("6.12-loaded-entries-clean",)
+_BEFORE_6_2 = (*_BEFORE_7_0, "5df397dec7c4")
+_BEFORE_6_0 = ("46bdb4277f98", "64fe24a3e05e", "5.10-mprotect-always-flushes")
+
 KERNELS = {
     k.name: k
     for k in (
-        Kernel((5, 10), ("bullseye-security", "bullseye"), ("5df397dec7c4", "46bdb4277f98", "64fe24a3e05e")),
-        Kernel((6, 1), ("bookworm-security", "bookworm"), ("5df397dec7c4",)),
-        Kernel((6, 12), ("trixie-security", "trixie", "bookworm-backports")),
+        Kernel((5, 10), ("bullseye-security", "bullseye"), (*_BEFORE_6_2, *_BEFORE_6_0)),
+        Kernel((6, 1), ("bookworm-security", "bookworm"), _BEFORE_6_2),
+        Kernel((6, 12), ("trixie-security", "trixie", "bookworm-backports"), _BEFORE_7_0),
         Kernel((7, 2), ("sid", "forky")),
     )
 }
