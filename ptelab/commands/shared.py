@@ -75,7 +75,9 @@ class Names(click.ParamType[frozenset[str]]):
 
 def reduction_options(command: F) -> F:
     """`--no-reduce` and `--without NAME`."""
-    everything = click.option("--no-reduce", is_flag=True, help="Switch all reductions off.")
+    everything = click.option(
+        "--no-reduce", is_flag=True, help="Switch all reductions off but local, which is what a step is."
+    )
     some = click.option(
         "--without", type=Names(), multiple=True, metavar="NAME",
         help=f"Switch a reduction off: {', '.join(reduce.REDUCTIONS)}.",
