@@ -81,6 +81,7 @@ def compare(tests: list[str], options: Options) -> int:
     different = []
     for test, arch in named(tests):
         full = explore(test, arch, EVERY, options)
+        print(f"{test} on {arch}: {full.states} states", file=sys.stderr, flush=True)
         for name, names in SETS.items():
             if name == "all":
                 continue
