@@ -16,7 +16,7 @@ from ptelab.litmus.model import Api
 from ptelab.litmus.observe import Observation, atoms
 from ptelab.litmus.parse import parse
 from ptelab.litmus.profiles import PROFILES
-from ptelab.litmus.resolve import Test, known, resolve
+from ptelab.litmus.resolve import Test, alike, known, resolve
 from ptelab.scenario import Scenario, Thread
 from ptelab.source import SourceError, Sources
 
@@ -289,8 +289,8 @@ def _located(module: ir.Module, test: Test, generated: Generated, columns: set[s
 def _check_names(test: Test, compiled: Compiled) -> None:
     for name, pos, _ in test.reach:
         if name not in compiled.situations:
-            raise test.error(pos, f"unknown situation '{name}'", known(sorted(compiled.situations)))
+            raise test.error(pos, f"unknown situation '{name}'", alike(name, compiled.situations))
     condition = test.litmus.condition
     for atom in atoms(condition.prop if condition else None):
         if isinstance(atom, syntax.FlagAtom) and atom.name not in compiled.flags:
-            raise test.error(atom.pos, f"unknown flag '{atom.name}'", known(sorted(compiled.flags)))
+            raise test.error(atom.pos, f"unknown flag '{atom.name}'", alike(atom.name, compiled.flags))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -170,6 +171,12 @@ def known(names: Iterable[str]) -> str:
     """`a, b or c`, for what to write instead."""
     words = list(names)
     return ", ".join(words[:-1]) + " or " + words[-1] if len(words) > 1 else "".join(words)
+
+
+def alike(word: str, names: Iterable[str]) -> str:
+    """The names that a word may have been meant for, at most five: there are many situations."""
+    words = sorted(names)
+    return known(difflib.get_close_matches(word, words, 5, 0.4) or words[:5])
 
 
 def resolve(litmus: syntax.Litmus) -> Test:
