@@ -14,8 +14,7 @@ from ptelab import bundled
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.live.kernels import command, debian, emulator, guest
-from ptelab.live.kernels.command import Comparison, Seen, Target
-from ptelab.live.kernels.scenarios import Scenario, read
+from ptelab.live.kernels.command import Comparison, Seen, Target, Work
 from ptelab.live.kernels.versions import KERNELS, MACHINES, Kernel, Machine, name_of
 from ptelab.source import bundled_model
 
@@ -30,51 +29,53 @@ def live(*words: str) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def scenarios() -> list[Scenario]:
-    return [s for path in sorted((bundled.directory("live") / "kernels").glob("*.toml")) for s in read(path)]
+def todo() -> Work:
+    return command.work(sorted((bundled.directory("live") / "kernels").glob("*.toml")))
 
 
 @pytest.fixture(scope="module")
-def seen(scenarios: list[Scenario]) -> Seen:
+def seen(todo: Work) -> Seen:
     """What the kernel said; skips where none can be booted."""
     try:
-        return command.boot(TARGET, scenarios)
+        return command.boot(TARGET, todo)
     except debian.NoKernel as error:
         pytest.skip(str(error))
 
 
-def judge(seen: Seen, scenarios: list[Scenario], *patches: Path) -> Comparison:
-    return command.judge(TARGET, seen, scenarios, Options(patches=patches))
+def judge(seen: Seen, todo: Work, *patches: Path) -> Comparison:
+    return command.judge(TARGET, seen, todo, Options(patches=patches))
 
 
-def test_a_kernel_does_what_its_model_does(seen: Seen, scenarios: list[Scenario]) -> None:
+def test_a_kernel_does_what_its_model_does(seen: Seen, todo: Work) -> None:
     """No fault, frame, map count, young entry or order of calls may differ between a kernel and the model of it."""
-    rows = judge(seen, scenarios).rows
-    assert [(row.scenario.name, row.differing, row.problem) for row in rows if row.status != "ok"] == []
-    by_name = {row.scenario.name: row.kernel for row in rows}
-    calls = by_name["munmap-dirty"].calls
+    rows = judge(seen, todo).rows
+    assert [(row.name, row.differing, row.problem) for row in rows if row.status != "ok"] == []
+    by_name = {row.name: row.observed for row in rows}
+    munmap, around = by_name["munmap-dirty"], by_name["around-young"]
+    assert munmap is not None and around is not None
+    calls = munmap.calls
     assert calls[:5] == ("folio_mark_dirty",) * 2 + ("folio_remove_rmap_ptes",) * 2 + ("tlb_flush_rmaps",)
-    assert by_name["around-young"].young["after", 0] == 1
-    assert len(by_name["around-young"].mapped["after", 0]) == 16
+    assert around.young["after", 0] == 1
+    assert len(around.mapped["after", 0]) == 16
 
 
-def test_a_wrong_order_is_noticed(seen: Seen, scenarios: list[Scenario]) -> None:
+def test_a_wrong_order_is_noticed(seen: Seen, todo: Work) -> None:
     """A model that takes the map count of a dirty page away before the flush must fail on a kernel that does so after it."""
-    rows = judge(seen, scenarios, bundled.patch_path("5df397dec7c4")).rows
-    differing = {row.scenario.name: set(row.differing) for row in rows if row.status != "ok"}
+    rows = judge(seen, todo, bundled.patch_path("5df397dec7c4")).rows
+    differing = {row.name: set(row.differing) for row in rows if row.status != "ok"}
     assert differing == {"munmap-dirty": {"calls"}, "dontneed-dirty": {"calls"}}
 
 
-def test_a_wrong_young_bit_is_noticed(seen: Seen, scenarios: list[Scenario]) -> None:
+def test_a_wrong_young_bit_is_noticed(seen: Seen, todo: Work) -> None:
     """A model that maps young entries around a fault must fail on a kernel that maps old ones."""
-    rows = judge(seen, scenarios, bundled.patch_path("46bdb4277f98")).rows
-    differing = {row.scenario.name: row.differing for row in rows if row.status != "ok"}
+    rows = judge(seen, todo, bundled.patch_path("46bdb4277f98")).rows
+    differing = {row.name: row.differing for row in rows if row.status != "ok"}
     model, kernel = differing["around-young"]["after, parent"]
     assert model.endswith("16 young") and kernel.endswith("; 1 young")
     assert all(name.startswith("around-") or "young" in str(d) for name, d in differing.items())
 
 
-def test_a_wrong_count_is_noticed(seen: Seen, scenarios: list[Scenario], tmp_path: Path) -> None:
+def test_a_wrong_count_is_noticed(seen: Seen, todo: Work, tmp_path: Path) -> None:
     """A model that forgets to uncount the page that a copy takes the place of must fail."""
     source = bundled_model() / "linux/mm/memory.py"
     before = source.read_text(encoding="utf-8")
@@ -84,7 +85,7 @@ def test_a_wrong_count_is_noticed(seen: Seen, scenarios: list[Scenario], tmp_pat
     diff = difflib.unified_diff(before.splitlines(True), before.replace(old, "").splitlines(True), *names)
     patch = tmp_path / "wrong.patch"
     patch.write_text("Subject: a wrong model\n\n" + "".join(diff), encoding="utf-8")
-    rows = {row.scenario.name: row for row in judge(seen, scenarios, patch).rows}
+    rows = {row.name: row for row in judge(seen, todo, patch).rows}
     model, kernel = rows["fork-store"].differing["after, child"]
     assert "0…1=f0…1×2" in model and "0…1=f0…1×1" in kernel
     assert rows["munmap-dirty"].status == "ok"
@@ -183,17 +184,15 @@ question = "Does a store to a page of anonymous memory map it?"
 counted = ["store 0 1"]
 """
 
-CONSOLE = """[    0.1] Linux\r
-@@ begin\r
-@@ kernel 6.12.1\r
-@@ scenario\r
+BLOCK = """@@ scenario\r
 @@ young before 0 0\r
 @@ page after 0 0 1c1f 1 818\r
 @@ young after 0 1\r
 @@ faults 1\r
 @@ lines 4\r
-@@ end\r
 """
+
+CONSOLE = f"[    0.1] Linux\r\n@@ begin\r\n@@ kernel 6.12.1\r\n{BLOCK * command.REPETITIONS}@@ end\r\n"
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from ptelab.live.counting import ADVICE, Counting, Counts, Statement, moved
-from ptelab.live.kernels.guest import Broken
+from ptelab.live.kernels.guest import Block
 
 FUNCTION = "filemap_map_pages"
 _MEMORY = {"anonymous": "anonymous", "memfd": "memory", "disk": "disk"}
@@ -26,12 +25,8 @@ def unable(scenario: Counting) -> str:
     return ""
 
 
-def script(scenarios: Sequence[Counting]) -> str:
-    """What init is told."""
-    return "\n\n".join([f" {FUNCTION} ", *(_block(s) for s in scenarios)]) + "\n"
-
-
-def _block(scenario: Counting) -> str:
+def order(scenario: Counting) -> str:
+    """What init has to do for a scenario, in lines."""
     sharing, prot = "shared" if scenario.shared else "private", "rw" if scenario.writable else "r"
     return "\n".join(
         [
@@ -52,28 +47,12 @@ def _line(s: Statement) -> str:
     return f"{s.call} 0 {s.first} {s.count} {argument.get(s.call, 0)}"
 
 
-def results(lines: Sequence[tuple[str, str]], scenarios: Sequence[Counting]) -> dict[str, Counts]:
-    """What was counted.  Raises Broken."""
-    blocks: list[list[tuple[str, str]]] = [[]]
-    for kind, rest in lines:
-        if kind == "problem":
-            raise Broken(rest)
-        if kind == "scenario":
-            blocks.append([])
-        else:
-            blocks[-1].append((kind, rest))
-    if len(blocks) != len(scenarios) + 1:
-        raise Broken(f"{len(blocks) - 1} scenarios of {len(scenarios)} were performed")
-    return {s.name: _counts(s, block) for s, block in zip(scenarios, blocks[1:], strict=True)}
-
-
-def _counts(scenario: Counting, block: list[tuple[str, str]]) -> Counts:
-    end = next((i for i, (kind, _) in enumerate(block) if kind == "lines"), None)
-    if end is None or int(block[end][1]) != end:
-        raise Broken(f"scenario {scenario.name} lost lines of what it printed")
+def counted(block: Block) -> Counts:
+    """What was counted."""
     faults = next(int(rest) for kind, rest in block if kind == "faults")
-    flushes = []
-    for kind, rest in block[:end]:
-        if kind == "flush" and (match := _FLUSH.match(rest)) and int(match[2]) != _ON_TASK_SWITCH:
-            flushes.append(int(match[1]))
-    return Counts(faults, sum(kind == "call" and rest == FUNCTION for kind, rest in block[:end]), tuple(flushes))
+    flushes = [match for kind, rest in block if kind == "flush" and (match := _FLUSH.match(rest))]
+    return Counts(
+        faults,
+        sum(kind == "call" and rest == FUNCTION for kind, rest in block),
+        tuple(int(match[1]) for match in flushes if int(match[2]) != _ON_TASK_SWITCH),
+    )

@@ -17,7 +17,7 @@ from ptelab.live.kernels.debian import compiler
 from ptelab.live.kernels.guest import Broken
 from ptelab.live.kernels.versions import Machine
 
-SECONDS = 120.0
+SECONDS = 240.0
 """How long a machine may take."""
 
 STOP = threading.Event()

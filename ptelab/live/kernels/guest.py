@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
 
 from ptelab.live.kernels.model import processes
 from ptelab.live.kernels.observed import WHEN, Collector, Observed
@@ -17,12 +18,13 @@ class Broken(Exception):
     """The machine did not come to the end of what it was told: no result."""
 
 
-def script(scenarios: Sequence[Scenario], functions: Sequence[str]) -> str:
-    """What init reads: the functions to trace, then a block of lines for each scenario."""
-    return "\n\n".join([f" {' '.join(functions)} ", *(_block(s) for s in scenarios)]) + "\n"
+def script(orders: Sequence[str], functions: Sequence[str]) -> str:
+    """What init reads: the functions to trace, then what it has to do for each scenario."""
+    return "\n\n".join([f" {' '.join(functions)} ", *orders]) + "\n"
 
 
-def _block(scenario: Scenario) -> str:
+def order(scenario: Scenario) -> str:
+    """What init has to do for a scenario, in lines."""
     sharing, prot = "shared" if scenario.shared else "private", "rw" if scenario.writable else "r"
     lines = [f"map {scenario.memory} {sharing} {prot} {scenario.pages} {scenario.offset}"]
     lines += [_line(s) for s in scenario.before]
@@ -57,21 +59,27 @@ def said(console: str) -> list[tuple[str, str]]:
     return lines
 
 
-def results(
-    lines: Sequence[tuple[str, str]], scenarios: Sequence[Scenario], names: Mapping[str, str]
-) -> dict[str, Observed]:
-    """What each scenario shows; `names` gives the model's names of functions.  Raises Broken."""
-    blocks: list[list[tuple[str, str]]] = [[]]
+Block: TypeAlias = list[tuple[str, str]]
+
+
+def blocks(lines: Sequence[tuple[str, str]], names: Sequence[str]) -> list[Block]:
+    """What was said of each of some scenarios, in their order.  Raises Broken when anything of it is missing."""
+    found: list[Block] = [[]]
     for kind, rest in lines:
         if kind == "problem":
             raise Broken(rest)
         if kind == "scenario":
-            blocks.append([])
+            found.append([])
         else:
-            blocks[-1].append((kind, rest))
-    if len(blocks) != len(scenarios) + 1:
-        raise Broken(f"{len(blocks) - 1} scenarios of {len(scenarios)} were performed")
-    return {s.name: _observed(s, block, names) for s, block in zip(scenarios, blocks[1:], strict=True)}
+            found[-1].append((kind, rest))
+    if len(found) != len(names) + 1:
+        raise Broken(f"{len(found) - 1} scenarios of {len(names)} were performed")
+    for name, block in zip(names, found[1:], strict=True):
+        end = next((i for i, (kind, _) in enumerate(block) if kind == "lines"), None)
+        if end is None or int(block[end][1]) != end:
+            raise Broken(f"scenario {name} lost lines of what it printed")
+        del block[end:]
+    return found[1:]
 
 
 def version_of(lines: Sequence[tuple[str, str]]) -> tuple[int, int]:
@@ -95,14 +103,12 @@ def calls(found: Sequence[str], functions: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _observed(scenario: Scenario, block: list[tuple[str, str]], names: Mapping[str, str]) -> Observed:
-    end = next((i for i, (kind, _) in enumerate(block) if kind == "lines"), None)
-    if end is None or int(block[end][1]) != end:
-        raise Broken(f"scenario {scenario.name} lost lines of what it printed")
+def observed(scenario: Scenario, block: Block, names: Mapping[str, str]) -> Observed:
+    """What a scenario shows; `names` gives the model's names of functions.  Raises Broken."""
     collector = Collector()
     faults = 0
     calls: list[str] = []
-    for kind, rest in block[:end]:
+    for kind, rest in block:
         words = rest.split()
         match kind:
             case "page":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Set
 from dataclasses import dataclass, field
 
 PROCESSES = ("parent", "child")
@@ -114,11 +114,3 @@ def _calls(calls: tuple[str, ...]) -> str:
         words.append(calls[i] if i == j else f"{j - i + 1}×{calls[i]}")
         i = j + 1
     return ", ".join(words)
-
-
-def differences(model: Observed, kernel: Observed) -> Mapping[str, tuple[str, str]]:
-    """What differs: what it is, and what the model and the kernel say."""
-    one, other = model.lines(kernel.hidden), kernel.lines()
-    names = dict.fromkeys([*one, *other])
-    pairs = {name: (one.get(name, "nothing"), other.get(name, "nothing")) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
