@@ -216,9 +216,7 @@ def test_what_the_console_says_is_judged(
     image, file = tmp_path / "vmlinuz", tmp_path / "some.toml"
     image.write_bytes(b"")
     file.write_text(SCENARIO, encoding="utf-8")
-    monkeypatch.setattr(emulator, "boot", lambda *_: CONSOLE.replace(old, new))
-    monkeypatch.setattr(emulator, "build", lambda machine, to: None)
-    monkeypatch.setattr(debian, "missing", lambda machine: [])
+    console(monkeypatch, CONSOLE.replace(old, new))
     got, output = live("--kernel", str(image), "--json", str(file))
     assert got == status
     if status < 2:
@@ -228,14 +226,60 @@ def test_what_the_console_says_is_judged(
         assert message in output
 
 
+def console(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(emulator, "boot", lambda *_: text)
+    monkeypatch.setattr(emulator, "build", lambda machine, to: None)
+    monkeypatch.setattr(debian, "missing", lambda machine: [])
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "verdict"),
+    [(1, 0, "ok"), (2, 1, "failed")],
+)
+def test_what_most_repetitions_say_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: int, status: int, verdict: str
+) -> None:
+    """One run that something else got into must be no mismatch, and must be told."""
+    image, file = tmp_path / "vmlinuz", tmp_path / "some.toml"
+    image.write_bytes(b"")
+    file.write_text(SCENARIO, encoding="utf-8")
+    console(monkeypatch, CONSOLE.replace("faults 1", "faults 2", times))
+    got, text = live("--kernel", str(image), str(file))
+    assert got == status and f"Scenario store: {verdict}" in text
+    assert "disturbed, the kernel says: faults: 2; before" in text
+
+
+COUNT = """
+[munmap-2]
+question = "Is munmap of 2 pages one flush of 2 pages?"
+pages = 2
+before = ["store 0 2"]
+counted = ["munmap 0 2"]
+"""
+
+
+@pytest.mark.parametrize(("flushes", "status"), [((2,), 0), ((2, 2), 1), ((), 1), ((-1,), 1)])
+def test_counts_are_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flushes: tuple[int, ...], status: int
+) -> None:
+    """A flush of another kernel that the model has not, or has otherwise, must fail."""
+    image, file = tmp_path / "vmlinuz", tmp_path / "counts.toml"
+    image.write_bytes(b"")
+    file.write_text(COUNT, encoding="utf-8")
+    said = [f"@@ flush pages:{n} reason:local mm shootdown (3)" for n in flushes]
+    said += ["@@ flush pages:-1 reason:flush on task switch (0)", "@@ faults 0"]
+    block = "\n".join(["@@ scenario", *said, f"@@ lines {len(said)}\n"])
+    console(monkeypatch, f"@@ begin\n@@ kernel 6.12.1\n{block * command.REPETITIONS}@@ end\n")
+    got, text = live("--kernel", str(image), str(file))
+    assert got == status and f"Count munmap-2: {'failed' if status else 'ok'}" in text
+
+
 def test_a_report_says_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page must not need another file, hide what differs, or leave out how to see it again."""
     image, file, page = tmp_path / "vmlinuz", tmp_path / "some.toml", tmp_path / "page.html"
     image.write_bytes(b"")
     file.write_text(SCENARIO, encoding="utf-8")
-    monkeypatch.setattr(emulator, "boot", lambda *_: CONSOLE.replace("faults 1", "faults 2"))
-    monkeypatch.setattr(emulator, "build", lambda machine, to: None)
-    monkeypatch.setattr(debian, "missing", lambda machine: [])
+    console(monkeypatch, CONSOLE.replace("faults 1", "faults 2"))
     status, _ = live("--kernel", str(image), "--report", str(page), str(file))
     assert status == 1
     html, text = page.read_text(encoding="utf-8"), page.with_suffix(".txt").read_text(encoding="utf-8")

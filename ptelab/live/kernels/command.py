@@ -167,22 +167,24 @@ def judge(target: Target, seen: Seen, todo: Work, options: Options) -> Compariso
     """Hold what a kernel said against the model of it.  Raises Broken and SourceError."""
     todo = todo.on(target.machine)
     patches = (*(bundled.patch_path(p) for p in seen.kernel.patches), *options.patches)
-    model = Model([s for _, s in todo.scenarios], target.profile, options.model, patches)
-    traced = guest.functions_of(seen.lines)
-    common: dict[str, str] = {}  # what the kernel calls it → what the model does
-    lacking: list[str] = []
-    for f in todo.functions:
-        name = name_of(f, seen.version)
-        if name in traced and model.has(f):
-            common[name] = f
-        elif name is not None and not is_inlined(f, target.machine.name):
-            lacking.append(f)
     count = len(todo.scenarios) + len(todo.counts)
     blocks = guest.blocks(
         seen.lines, [*(s.name for _, s in todo.scenarios), *(c.name for _, c in todo.counts)] * REPETITIONS
     )
     repeated = [blocks[i::count] for i in range(count)]
-    rows = [_row(p, s, model, b, common, lacking) for (p, s), b in zip(todo.scenarios, repeated, strict=False)]
+    rows: list[Row] = []
+    common: dict[str, str] = {}  # what the kernel calls it → what the model does
+    if todo.scenarios:
+        model = Model([s for _, s in todo.scenarios], target.profile, options.model, patches)
+        traced = guest.functions_of(seen.lines)
+        lacking: list[str] = []
+        for f in todo.functions:
+            name = name_of(f, seen.version)
+            if name in traced and model.has(f):
+                common[name] = f
+            elif name is not None and not is_inlined(f, target.machine.name):
+                lacking.append(f)
+        rows = [_row(p, s, model, b, common, lacking) for (p, s), b in zip(todo.scenarios, repeated, strict=False)]
     if todo.counts:
         counted = ModelCounts([c for _, c in todo.counts], base(target.profile), options.model, patches)
         rows += [
