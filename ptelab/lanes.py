@@ -101,7 +101,7 @@ def _describe(trace: Trace, step: Step, width: int) -> list[str]:
         if event.place is None or event.kind in ("call", "return", "choose", "reach"):
             continue
         visible = not _ghost_event(trace, event)
-        if visible and not event.free and not function:
+        if visible and not (event.free or event.constant or function):
             function = event.stack[-1]
         text = _effect(trace, event) if visible else ""
         if text and text not in effects:
@@ -128,7 +128,7 @@ def _effect(trace: Trace, event: Event) -> str:
     assert place is not None
     name = name_place(machine, place)
     if event.kind in ("read", "wait"):
-        return "" if event.free else f"{name} is {format_value(machine, place, event.old)}"
+        return "" if event.free or event.constant else f"{name} is {format_value(machine, place, event.old)}"
     if event.kind in ("lock", "unlock"):
         return ""
     old, new = (format_value(machine, place, v) for v in (event.old, event.new))

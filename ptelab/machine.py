@@ -65,6 +65,7 @@ class Event:
     new: tuple[int, ...] = ()
     text: str = ""  # operation, function or situation
     free: bool = False  # not a shared access
+    constant: bool = False  # of a member that no thread of the scenario writes: no step
     args: tuple[int, ...] = ()
 
 
@@ -627,7 +628,7 @@ class Machine:
         free = frame.code.function.ghost or not ir.is_shared(self.layout.module, place)
         self._event(
             run, kind, at, place=(place.struct, place.field, element, index), old=tuple(old), new=new, text=text,
-            free=free,
+            free=free, constant=(place.struct, place.field) in self.program.free_fields,
         )  # fmt: skip
 
     def _event(self, run: _Run, kind: str, at: ir.At, **more: Any) -> None:
