@@ -11,6 +11,7 @@ import pytest
 
 from ptelab import bundled, checking
 from ptelab.checking import Options
+from ptelab.frontend import lower
 from ptelab.litmus import build
 from ptelab.litmus.profiles import covers
 
@@ -68,3 +69,17 @@ def test_patches_are_small(patch: Path) -> None:
     lines = patch.read_text(encoding="utf-8").partition("\n--- ")[2].splitlines()[2:]
     changed = [line for line in lines if re.match(r"[+-](?![+-]{2} )", line)]
     assert 0 < len(changed) <= CHANGED_LINES_MAX
+
+
+@pytest.mark.parametrize("number", range(0, len(claims()), 40))
+def test_what_was_lowered_for_another_model_is_not_used(number: int) -> None:
+    """A function that a patch changes must not be taken from the model without it, nor the other way round."""
+    path, patch, arch, _ = claims()[number]
+    test, patches = read(path).on(arch), (bundled.patch_path(patch),)
+    build.build(test, arch)
+    after, plain = build.build(test, arch, patches=patches), build.build(test, arch)
+    lower._MODELS.clear()
+    assert after.scenario.module == build.build(test, arch, patches=patches).scenario.module
+    lower._MODELS.clear()
+    assert plain.scenario.module == build.build(test, arch).scenario.module
+    assert after.scenario.module != plain.scenario.module

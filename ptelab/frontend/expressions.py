@@ -603,6 +603,7 @@ def _inline(f: Frame, node: ast.Call, decl: FunctionDecl) -> Value:
     result = f.program.signature(decl).result
     args = arguments(f, node, decl)
     names = [param.name for param in f.program.signature(decl).params]
+    f.inlined = True
     file, env, inlining = f.file, f.env, f.inlining
     f.file, f.inlining = decl.file, (*inlining, decl)
     f.env = {name: Value(ty, arg.parts) for name, (ty, arg) in zip(names, args, strict=True)}

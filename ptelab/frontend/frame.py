@@ -69,6 +69,7 @@ class Frame:
     discarded: ast.AST | None = None  # the call that is a statement
     eager: bool = False  # lowering the condition of a wait: no branches
     inlining: tuple[FunctionDecl, ...] = ()
+    inlined: bool = False  # the body of another function has become part of this one
     _free: dict[ir.Type, list[str]] = field(default_factory=dict)
     _used: list[str] = field(default_factory=list)
     _cur: Label | None = None

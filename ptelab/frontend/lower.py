@@ -111,19 +111,23 @@ def compile_all(sources: Sources) -> Compiled:
     return lowering.compiled()
 
 
-_Place: TypeAlias = tuple[str, int, bool]
-"""A function of the IR in every program that has the same file: its path, its line, and whether it is a ghost."""
+_Place: TypeAlias = tuple[str, str, bool]
+"""A function of the IR in every program that has its file: the path, its name, and whether it is a ghost."""
 
-_Known: TypeAlias = dict[_Place, tuple[ir.Function, list[tuple[_Place, File, ast.AST]]]]
-"""A function, and whom it calls where."""
+_Known: TypeAlias = dict[tuple[_Place, str], tuple[ir.Function, list[tuple[_Place, File, ast.AST]]]]
+"""By place and text of the file: a function, and whom it calls where."""
 
 MODELS_KEPT = 12
 _MODELS: dict[tuple[str, frozenset[tuple[str, str, str]], frozenset[str]], _Known] = {}
-"""By architecture, texts, and the names that mean something in a test and in the model: functions lowered so far."""
+"""By architecture, declarations, and the names that mean something in a test and in the model: what was lowered.
+
+What becomes of a function depends on its own file and on what the others declare, not on the bodies of other functions
+(but for those that a wait_until takes in: such functions are lowered each time).
+"""
 
 
 def _place(key: Key) -> _Place:
-    return key.decl.file.text.path, key.decl.node.lineno, key.ghost
+    return key.decl.file.text.path, key.decl.name, key.ghost
 
 
 def _stem(decl: FunctionDecl) -> str:
@@ -139,7 +143,7 @@ class _Lowering:
         self.hooks: dict[FunctionDecl, list[hooks.Hook]] = {}
         self.uses: dict[str, int] = {}
         self.known: _Known = {}
-        self.declared: dict[tuple[str, int], FunctionDecl] = {}
+        self.declared: dict[tuple[str, str], FunctionDecl] = {}
 
     def load(self, path: str) -> File:
         text = self.program.sources.read(path)
@@ -185,8 +189,8 @@ class _Lowering:
         if any(function.hooks for file in others for function in file.functions):
             return {}  # a test that watches functions of the model
         shared = {name for file in others for f in file.functions if self.uses[name := f.name] > 1}
-        texts = frozenset((file.text.path, file.text.name, file.text.text) for file in model)
-        key = (self.program.sources.arch, texts, frozenset(shared))
+        declared = frozenset((file.text.path, file.text.name, _declarations(file.text.text)) for file in model)
+        key = (self.program.sources.arch, declared, frozenset(shared))
         if key not in _MODELS:
             while len(_MODELS) >= MODELS_KEPT:
                 del _MODELS[next(iter(_MODELS))]
@@ -194,23 +198,22 @@ class _Lowering:
         return _MODELS[key]
 
     def _lower_once(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
-        if key.decl.file.text.path in self.program.sources.overlay:
-            return self._lower(key)
-        place = _place(key)
-        if place not in self.known:
-            function, calls = self._lower(key)
-            self.known[place] = (function, [(_place(callee), *where) for callee, where in calls.items()])
-            return function, calls
-        function, called = self.known[place]
-        return function, {self._key(callee): (file, node) for callee, file, node in called}
+        place = (_place(key), key.decl.file.text.text)
+        if place in self.known:
+            function, called = self.known[place]
+            return function, {self._key(callee): (file, node) for callee, file, node in called}
+        function, f = self._lower(key)
+        if key.decl.file.text.path not in self.program.sources.overlay and not f.inlined:
+            self.known[place] = (function, [(_place(callee), *where) for callee, where in f.calls.items()])
+        return function, f.calls
 
     def _key(self, place: _Place) -> Key:
         if not self.declared:
             for file in self.program.files.values():
                 for function in file.functions:
-                    self.declared[file.text.path, function.node.lineno] = function
-        path, line, ghost = place
-        return Key(self.declared[path, line], ghost)
+                    self.declared[file.text.path, function.name] = function
+        path, name, ghost = place
+        return Key(self.declared[path, name], ghost)
 
     def name_of(self, key: Key) -> str:
         """The name in the IR: as in Linux where that is unique; the twin without steps is marked."""
@@ -226,7 +229,7 @@ class _Lowering:
             self.names[key] = name
         return name
 
-    def _lower(self, key: Key) -> tuple[ir.Function, dict[Key, tuple[File, ast.AST]]]:
+    def _lower(self, key: Key) -> tuple[ir.Function, Frame]:
         decl = key.decl
         signature = self.program.signature(decl)
         f = Frame(self.program, decl.file, self.name_of, decl, key.ghost)
@@ -252,7 +255,7 @@ class _Lowering:
         at = f.file.at(decl.node)
         used = _used_variables(blocks)
         kinds = {name: kind for name, kind in f.vars.items() if name in params or name in used}
-        return ir.Function(self.name_of(key), tuple(params), results, kinds, blocks, key.ghost, at), f.calls
+        return ir.Function(self.name_of(key), tuple(params), results, kinds, blocks, key.ghost, at), f
 
     def _check_recursion(self, roots: Iterable[Key]) -> None:
         done: set[Key] = set()
@@ -331,6 +334,19 @@ class _Lowering:
                         work.append(member.element.struct.name)
                     work += [kind.struct for _, kind in member.ir.parts if kind.kind == "ptr"]
         return used
+
+
+@functools.lru_cache(4096)
+def _declarations(text: str) -> str:
+    """A text without the bodies of its functions and without places in it."""
+    parts = []
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.FunctionDef):
+            heads = [node.args, node.returns, *node.decorator_list]
+            parts.append(f"def {node.name} " + " ".join(ast.dump(head) for head in heads if head is not None))
+        else:
+            parts.append(ast.dump(node))
+    return "\n".join(parts)
 
 
 @functools.lru_cache(1024)  # the texts of the model, for test after test
