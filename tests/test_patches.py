@@ -71,10 +71,12 @@ def test_patches_are_small(patch: Path) -> None:
     assert 0 < len(changed) <= CHANGED_LINES_MAX
 
 
-@pytest.mark.parametrize("number", range(0, len(claims()), 40))
-def test_what_was_lowered_for_another_model_is_not_used(number: int) -> None:
+FLIPS = [claim for claim in claims() if claim[3] != read(claim[0]).on(claim[2]).expected]
+
+
+@pytest.mark.parametrize(("path", "patch", "arch", "result"), FLIPS[::30])
+def test_what_was_lowered_for_another_model_is_not_used(path: Path, patch: str, arch: str, result: str) -> None:
     """A function that a patch changes must not be taken from the model without it, nor the other way round."""
-    path, patch, arch, _ = claims()[number]
     test, patches = read(path).on(arch), (bundled.patch_path(patch),)
     build.build(test, arch)
     after, plain = build.build(test, arch, patches=patches), build.build(test, arch)
