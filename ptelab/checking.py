@@ -13,7 +13,7 @@ from ptelab.exploration import Exploration
 from ptelab.litmus.build import Built, build
 from ptelab.litmus.judge import Verdict, judge, named_flags
 from ptelab.litmus.observe import Observation
-from ptelab.litmus.profiles import PROFILES, base
+from ptelab.litmus.profiles import PROFILES, covers
 from ptelab.litmus.resolve import Test, known
 from ptelab.machine import Machine
 from ptelab.scenario import Scenario
@@ -67,8 +67,8 @@ def skipped(test: Test, arch: str) -> str:
     cpus_max = PROFILES[arch].cpus_max
     if cpus_max is not None and len({c.cpu for c in test.columns}) > cpus_max:
         return f"{arch} has {cpus_max} CPU(s)"
-    if base(arch) not in (base(a) for a in test.arches):
-        return f"the test is not about {arch}"
+    if not covers(test.arches, arch):
+        return f"the test is about {', '.join(test.arches)}, not {arch}"
     return ""
 
 

@@ -113,7 +113,14 @@ def test_a_test_that_is_not_about_an_architecture_is_skipped_with_the_reason() -
     for arch in ("arm64", "s390"):
         result = run("check", "--arch", arch, "madvise+idle+store")
         assert result.exit_code == 4
-        assert f"the test is not about {arch}" in result.stdout
+        assert f", not {arch}" in result.stdout
+
+
+def test_a_test_of_one_profile_is_not_run_on_another() -> None:
+    """A test about a kernel for one CPU must not be judged on another kernel of the same architecture."""
+    name = "munmap+store+writeback+one_cpu"
+    assert "the test is about x86_64+up, not x86_64" in run("check", name).stdout
+    assert run("check", "--arch", "x86_64+up", name).exit_code == 0
 
 
 def test_an_unknown_patch_names_the_known_ones() -> None:
