@@ -182,10 +182,11 @@ def test_the_agent_runs_on_each_architecture(tmp_path: Path, machine: Architectu
     main.load(main.reg(), page, refused)
     main.label(refused)
     main.op("SET", Reg(SIGNAL), to=signal)
-    main.op("SPAWN", thread.number)
-    main.op("AWAIT", done, 1, 100)
+    # The process comes before the thread: an emulator of user programs can hang when one that has threads forks.
     main.op("FORK", child.number, to=pid)
     main.call("wait4", -1, 0, 0, 0)
+    main.op("SPAWN", thread.number)
+    main.op("AWAIT", done, 2, 100)
     for program in (thread, child):
         program.op("ARRIVE", done)
     fd, memory = shared.lay_down()
