@@ -7,53 +7,34 @@ import functools
 import gc
 import json
 import os
-import shlex
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 import ptelab
-from ptelab import bundled, checking, explaining
-from ptelab.checking import ENGINES, Options
-from ptelab.commands import explore, export, live
+from ptelab import bundled, checking
+from ptelab.checking import Options
+from ptelab.commands import check, explore, export, live
 from ptelab.commands.shared import (
     BAD_INPUT,
+    BAD_INPUT_ERRORS,
     FAILED,
     LIMIT,
     OK,
     SKIPPED,
     BadInput,
-    ProgressLine,
     Size,
-    check_checkpoints,
-    check_fingerprint,
     check_writable,
-    checkpoint_options,
-    fingerprint_option,
     is_terminal,
     memory_default,
+    model_options,
+    options_of,
+    profile_list,
     read_test,
-    reduction_options,
-    reduction_words,
 )
-from ptelab.coverage import Coverage
-from ptelab.exploration import format_choices, parse_choices
-from ptelab.frontend import DialectError
-from ptelab.layout import LayoutError
-from ptelab.link import LinkError
-from ptelab.litmus import report
-from ptelab.litmus.build import Built
-from ptelab.litmus.judge import Verdict
-from ptelab.litmus.profiles import PROFILES
-from ptelab.litmus.resolve import Test
-from ptelab.litmus.syntax import LitmusError
-from ptelab.source import SourceError
-
-_BAD_INPUT = (LitmusError, DialectError, SourceError, LinkError, LayoutError)
+from ptelab.exploration import parse_choices
 
 
 class _Commands(click.Group):
@@ -66,7 +47,7 @@ class _Commands(click.Group):
         except click.ClickException as error:
             _complain(error.format_message())
             status = BAD_INPUT
-        except (*_BAD_INPUT, BadInput) as error:
+        except BAD_INPUT_ERRORS as error:
             _complain(str(error))
             status = BAD_INPUT
         except BrokenPipeError:
@@ -102,227 +83,6 @@ def cli() -> None:
     """
 
 
-# --------------------------------------------------------------------------------------------- options
-
-
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which model is meant."""
-    options = [
-        click.option("--arch", default="x86_64", metavar="A", help="Profile, such as x86_64 or arm64+hafdbs."),
-        click.option(
-            "--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a bundled patch or a diff of the model."
-        ),
-        click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model."),
-        reduction_options,
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _options(
-    arch: str,
-    patches: Sequence[str],
-    model: Path | None,
-    no_reduce: bool,
-    without: Sequence[frozenset[str]],
-    **more: Any,
-) -> Options:
-    checking.check_arch(arch)
-    if model is not None and not model.is_dir():
-        raise BadInput(f"{model}: no such directory; --model takes a copy of the model")
-    paths = tuple(bundled.patch_path(word) for word in patches)
-    off = frozenset().union(*without)
-    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, without=off, **more)
-
-
-def _profile_list(words: str) -> tuple[str, ...]:
-    """The profiles that `--arch` names: several, separated by commas, or all that there are."""
-    if words == "all":
-        return tuple(PROFILES)
-    names = tuple(w.strip() for w in words.split(","))
-    for name in names:
-        checking.check_arch(name)
-    return names
-
-
-# Of several profiles a test runs only on those that it is about; of one it says why it does not.
-def _arches(test: Test, arches: tuple[str, ...]) -> tuple[str, ...]:
-    return arches if len(arches) == 1 else tuple(a for a in arches if not checking.skipped(test, a))
-
-
-# ----------------------------------------------------------------------------------------------- check
-
-
-@cli.command()
-@click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
-@model_options
-@click.option("--engine", type=click.Choice(ENGINES), default="native", show_default=True, help="What explores.")
-@click.option(
-    "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
-)
-@click.option("--memory", type=Size(), help="Stop with exit 3 at this size (default: 3/4 of the free memory).")
-@click.option(
-    "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
-)
-@click.option("--coverage", is_flag=True, help="Say which lines of the model the tests have executed, and which not.")
-@click.option(
-    "--coverage-json", type=click.Path(path_type=Path), metavar="FILE", help="Write what --coverage says as JSON."
-)
-@click.option(
-    "--explain", is_flag=True, help="Say what was reached, what of the called code never ran, what was cut off."
-)
-@fingerprint_option
-@checkpoint_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
-@click.option(
-    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the run that is shown; as JSON to *.json."
-)
-def check(paths: tuple[str, ...], engine: str, threads: int, memory: int | None, time_s: float | None,
-          coverage: bool, coverage_json: Path | None, explain: bool, fingerprint: int | None, checkpoints: Path | None,
-          resume: bool, as_json: bool, trace: Path | None, **model: Any) -> int:  # fmt: skip
-    """Check litmus tests; without FILE all bundled ones.
-
-    Every interleaving is explored, and the result compared with what the test's `Result:` line says.  `--arch all` runs
-    each test on every profile of the architectures that it is about, and says where the answers differ.
-    """
-    arches = _profile_list(str(model["arch"]))
-    model["arch"] = arches[0]
-    progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
-    options = _options(
-        **model, engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s,
-        progress=progress, coverage=coverage or explain or coverage_json is not None, checkpoints=checkpoints,
-        resume=resume, fingerprint=fingerprint or 0,
-    )  # fmt: skip
-    check_checkpoints(checkpoints, resume, engine, options.coverage)
-    check_fingerprint(fingerprint, checkpoints, engine)
-    executed = Coverage(options.model)
-    if options.coverage and engine != "native":
-        raise BadInput(f"--{'explain' if explain else 'coverage'} needs the native engine; leave --engine out")
-    for output in (trace, coverage_json):
-        if output is not None:
-            check_writable(output)
-    files = bundled.litmus_files(list(paths))
-    runs = [(path, test, arch) for path, test in ((p, read_test(p)) for p in files) for arch in _arches(test, arches)]
-    patch_names = list(model["patches"])
-    verdicts: list[tuple[Built, Verdict]] = []
-    traced = False
-    for path, test, arch in runs:
-        reason = checking.skipped(test, arch)
-        if reason:
-            click.echo(f"Test {test.name} skipped: {reason}", err=as_json)
-            continue
-        model["arch"] = arch
-        built, verdict = checking.check(test, replace(options, arch=arch))
-        verdicts.append((built, verdict))
-        executed.add(arch, verdict.exploration.covered)
-        if len(arches) > 1 and not as_json:
-            click.echo(f"On {arch}")
-        if progress is not None:
-            progress.clear()
-        if as_json:
-            bounds = built.scenario.params
-            told = report.json_object(verdict, arch, patch_names, bounds)
-            if explain:
-                told["explanation"] = explaining.explain(built.scenario, verdict.exploration).json_object()
-            click.echo(json.dumps(told, ensure_ascii=False))
-        else:
-            click.echo("\n".join(report.herd_lines(verdict, built.scenario.params)))
-            if explain:
-                click.echo("\n".join(explaining.explain(built.scenario, verdict.exploration).lines()))
-            if verdict.status == "failed":
-                _show_example(path, built, verdict, model)
-            click.echo()
-        if trace is not None and not traced and verdict.example is not None:
-            _write_trace(trace, built, verdict.example.choices)
-            traced = True
-        if verdict.exploration.stopped == "interrupt":
-            break
-    if not as_json:
-        _summary(verdicts, len(runs))
-        if len(arches) > 1:
-            click.echo("\n".join(report.differences([(built.arch, verdict) for built, verdict in verdicts])))
-        if coverage:
-            click.echo("\n".join(executed.report()))
-    if coverage_json is not None:
-        coverage_json.write_text(json.dumps(executed.json_object(), indent=1) + "\n", encoding="utf-8")
-    return _status([v for _, v in verdicts])
-
-
-def _status(verdicts: Sequence[Verdict]) -> int:
-    statuses = {v.status for v in verdicts}
-    if "failed" in statuses:
-        return FAILED
-    if "incomplete" in statuses:
-        return LIMIT
-    return OK if statuses else SKIPPED
-
-
-def _replay_command(path: Path, verdict: Verdict, model: dict[str, Any]) -> str:
-    file = path.stem if path.parent == bundled.directory("litmus") else str(path)
-    words = ["ptelab", "replay", file, format_choices(verdict.example.choices if verdict.example else [])]
-    if model["arch"] != "x86_64":
-        words += ["--arch", model["arch"]]
-    for patch in model["patches"]:
-        words += ["--patch", patch]
-    if model["model"] is not None:
-        words += ["--model", str(model["model"])]
-    return shlex.join(words + reduction_words(model["no_reduce"], model["without"]))
-
-
-def _show_example(path: Path, built: Built, verdict: Verdict, model: dict[str, Any]) -> None:
-    if verdict.example is None:
-        return
-    click.echo()
-    click.echo(_text_trace(built, verdict.example.choices))
-    click.echo(f"Replay: {_replay_command(path, verdict, model)}")
-
-
-def _summary(verdicts: Sequence[tuple[Built, Verdict]], count: int) -> None:
-    if is_terminal(sys.stdout) and len(verdicts) > 1:
-        from rich.console import Console  # a second's tenth that only a terminal has to pay
-        from rich.table import Table
-
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in ("test", "result", "expected", "states", "depth", "seconds", ""):
-            table.add_column(column, justify="right" if column in ("states", "depth", "seconds") else "left")
-        colours = {"ok": "green", "failed": "red", "incomplete": "yellow"}
-        for _, v in verdicts:
-            found = v.exploration
-            table.add_row(v.test.name, v.result, v.test.expected or "", f"{found.states:,}", str(found.depth),
-                          f"{found.seconds:.2f}", f"[{colours[v.status]}]{v.status}[/]")  # fmt: skip
-        Console().print(table)
-    if count > 1:
-        numbers = {s: sum(v.status == s for _, v in verdicts) for s in ("ok", "failed", "incomplete")}
-        interrupted = any(v.exploration.stopped == "interrupt" for _, v in verdicts)
-        numbers["not run" if interrupted else "skipped"] = count - len(verdicts)
-        words = [f"{n} {s}" for s, n in numbers.items() if n or s == "ok"]
-        click.echo(f"{count} tests: {', '.join(words)}")
-
-
-# ---------------------------------------------------------------------------------------------- traces
-
-
-def _text_trace(built: Built, choices: Sequence[tuple[int, int]], everything: bool = False) -> str:
-    from ptelab import lanes, trace  # only a run that is shown needs them
-    from ptelab.machine import Machine
-
-    return lanes.render(trace.record(Machine(built.scenario), choices), everything)
-
-
-def _write_trace(path: Path, built: Built, choices: Sequence[tuple[int, int]]) -> None:
-    from ptelab import lanes, trace
-    from ptelab.machine import Machine
-
-    recorded = trace.record(Machine(built.scenario), choices)
-    as_json = path.suffix == ".json"
-    text = json.dumps(trace.to_json(recorded), indent=1, ensure_ascii=False) if as_json else lanes.render(recorded)
-    try:
-        path.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise BadInput(f"{path}: cannot be written: {error.strerror}") from error
-
-
 @cli.command()
 @click.argument("file")
 @click.argument("choices")
@@ -334,7 +94,7 @@ def replay(file: str, choices: str, everything: bool, as_json: bool, **model: An
     from ptelab import lanes, trace
     from ptelab.machine import Machine
 
-    options = _options(**model)
+    options = options_of(**model)
     path = bundled.litmus_files([file])[0]
     test = read_test(path)
     reason = checking.skipped(test, options.arch)
@@ -363,7 +123,7 @@ def show(function: str, **model: Any) -> int:
     """Show a function of the model: its source and its IR."""
     from ptelab.showing import show_function
 
-    options = _options(**model)
+    options = options_of(**model)
     click.echo(show_function(function, options))
     return OK
 
@@ -441,7 +201,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
         return OK
     options = Options(model=model, memory_bytes=memory_default() // jobs, time_s=60)
     tests = [read_test(path) for path in bundled.litmus_files(list(paths))]
-    runs, left_out = campaign.measure(tests, _profile_list(arch), options, state)
+    runs, left_out = campaign.measure(tests, profile_list(arch), options, state)
     for name in left_out:
         click.echo(f"not used, since the model as it is does not pass: {name}")
     todo = [m for m in work if m.id not in judged or not judged[m.id].final]
@@ -491,7 +251,7 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
 
     sides = diffing.side(a), diffing.side(b)
     found = diffing.compare(
-        *sides, [read_test(path) for path in bundled.litmus_files(list(tests))], _profile_list(arch),
+        *sides, [read_test(path) for path in bundled.litmus_files(list(tests))], profile_list(arch),
         Options(threads=threads, memory_bytes=memory or memory_default(), time_s=time_s),
         (lambda line: click.echo(f"comparing {line}", err=True)) if is_terminal(sys.stderr) else lambda line: None,
     )  # fmt: skip
@@ -530,6 +290,7 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
     return status
 
 
+cli.add_command(check.check)
 cli.add_command(explore.explore)
 cli.add_command(export.export)
 cli.add_command(live.live)

@@ -6,21 +6,32 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import click
 
-from ptelab import checking, reduce
+from ptelab import bundled, checking, reduce
+from ptelab.checking import Options
+from ptelab.frontend import DialectError
+from ptelab.layout import LayoutError
+from ptelab.link import LinkError
 from ptelab.litmus import build
+from ptelab.litmus.profiles import PROFILES
 from ptelab.litmus.resolve import Test
+from ptelab.litmus.syntax import LitmusError
+from ptelab.source import SourceError
 
 OK, FAILED, BAD_INPUT, LIMIT, SKIPPED = range(5)
 
 
 class BadInput(Exception):
     """Something that the user gave cannot be used; one line says what and why."""
+
+
+BAD_INPUT_ERRORS = (LitmusError, DialectError, SourceError, LinkError, LayoutError, BadInput)
+"""What says that the user gave something that cannot be used."""
 
 
 def is_terminal(stream: TextIO | None) -> bool:
@@ -91,6 +102,48 @@ def reduction_words(no_reduce: bool, without: Iterable[frozenset[str]]) -> list[
     return [*(["--no-reduce"] if no_reduce else []), *(["--without", ",".join(names)] if names else [])]
 
 
+def model_options(command: F) -> F:
+    """The options that say which model is meant."""
+    options = [
+        click.option("--arch", default="x86_64", metavar="A", help="Profile, such as x86_64 or arm64+hafdbs."),
+        click.option(
+            "--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a bundled patch or a diff of the model."
+        ),
+        click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model."),
+        reduction_options,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def options_of(
+    arch: str,
+    patches: Sequence[str],
+    model: Path | None,
+    no_reduce: bool,
+    without: Sequence[frozenset[str]],
+    **more: Any,
+) -> Options:
+    """What the options of `model_options` say, with `more` of Options' members."""
+    checking.check_arch(arch)
+    if model is not None and not model.is_dir():
+        raise BadInput(f"{model}: no such directory; --model takes a copy of the model")
+    paths = tuple(bundled.patch_path(word) for word in patches)
+    off = frozenset().union(*without)
+    return Options(arch=arch, model=model, patches=paths, reduce=not no_reduce, without=off, **more)
+
+
+def profile_list(words: str) -> tuple[str, ...]:
+    """The profiles that `--arch` names: several, separated by commas, or all that there are."""
+    if words == "all":
+        return tuple(PROFILES)
+    names = tuple(w.strip() for w in words.split(","))
+    for name in names:
+        checking.check_arch(name)
+    return names
+
+
 def checkpoint_options(command: F) -> F:
     """`--checkpoint DIR` and `--resume`."""
     resume = click.option("--resume", is_flag=True, help="Go on from the checkpoint in DIR, if there is one.")
@@ -140,6 +193,11 @@ class ProgressLine:
         """Take the line away; the next exploration starts its own clock."""
         self._status.stop()
         self._started = 0.0
+
+    def say(self, words: str) -> None:
+        """Let the line say this."""
+        self._status.update(words)
+        self._status.start()
 
     def __call__(self, p: checking.Progress) -> None:
         if not self._started:
