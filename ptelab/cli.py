@@ -205,6 +205,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
     for name in left_out:
         click.echo(f"not used, since the model as it is does not pass: {name}")
     todo = [m for m in work if m.id not in judged or not judged[m.id].final]
+    todo.sort(key=lambda m: len(judged[m.id].passed) if m.id in judged else -1)  # what was never tried comes first
     done = len(work) - len(todo)
 
     def report(found: campaign.Judged) -> None:

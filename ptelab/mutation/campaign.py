@@ -215,6 +215,7 @@ def run(
     context = multiprocessing.get_context("fork")
     arches = {arch_directory(r.arch) for r in runs}
     waiting = [m for m in reversed(work) if not owner(m.path) or owner(m.path) in arches]
+    _warm_up(runs, plan)
     kills = catchers(runs, plan.options.model)
     places = {m.id: m for m in work}
     for judged in known.values():
@@ -248,6 +249,13 @@ def run(
             process.join()
             pipe.close()
             busy.remove(entry)
+
+
+def _warm_up(runs: Sequence[Run], plan: Plan) -> None:
+    """Check the cheapest test of each profile, so that the children need not lower again what a mutant leaves alone."""
+    cheapest = {r.arch: r for r in sorted(runs, key=lambda r: r.seconds, reverse=True)}
+    for arch, run in cheapest.items():
+        checking.check(run.test, replace(plan.options, arch=arch))
 
 
 def catchers(runs: Sequence[Run], model: Path | None) -> Kills:
