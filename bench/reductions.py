@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What each reduction is worth, and that none changes an answer.
 
-python bench/reductions.py compare [--time S] [--memory MB] [TEST…]: every bundled test on every profile that it names
-(or those given), with each reduction off by itself and with all of them off.  Results, flags, outcomes and situations
-must be the same; runs that meet a limit are counted and say nothing.  Exit status: 0 all the same, 1 some are not.
+python bench/reductions.py compare [--jobs N] [--first] [--time S] [--memory MB] [--kept FILE] [TEST…]: every bundled
+test on every profile that it names (--first: on the first), or those given, with each reduction off by itself and with
+all of them off.  Results, flags, outcomes and situations must be the same; runs that meet a limit are counted and say
+nothing.  FILE keeps each comparison, so that an interrupted run goes on where it was.  Exit status: 0 all the same,
+1 some are not.
 
 python bench/reductions.py table --work DIR [--write docs/reductions.md]: the largest tests with all reductions, with
 none, with each off, and SPIN with its own partial order reduction on the exported model.  DIR keeps each result, so
@@ -16,11 +18,11 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ptelab import bundled, checking, programs, reduce
+from ptelab import beside, bundled, checking, programs, reduce
 from ptelab.checking import Options
 from ptelab.commands.export import LANGUAGES, plan_of
 from ptelab.exploration import Exploration
@@ -68,32 +70,70 @@ def answer(found: Exploration) -> tuple[object, ...]:
     return set(found.outcomes), set(found.flags), found.reached
 
 
-def named(tests: list[str]) -> Iterator[tuple[str, str]]:
-    """Each test with each profile that it names."""
+def named(tests: list[str], first: bool) -> Iterator[tuple[str, str]]:
+    """Each test with each profile that it names, or with one."""
     for path in bundled.litmus_files(tests):
-        for arch in build.read(path).named_profiles:
+        for arch in build.read(path).named_profiles[: 1 if first else None]:
             yield path.stem, arch
 
 
-def compare(tests: list[str], options: Options) -> int:
-    """Exit status."""
-    same = limits = 0
-    different = []
-    for test, arch in named(tests):
-        full = explore(test, arch, EVERY, options)
-        print(f"{test} on {arch}: {full.states} states", file=sys.stderr, flush=True)
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a test on a profile answers under each set of reductions, compared with all of them."""
+
+    test: str
+    arch: str
+    states: dict[str, int]
+    same: list[str]
+    different: list[str]
+    limited: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Compares one test on one profile, in whichever process."""
+
+    options: Options
+
+    def __call__(self, work: tuple[str, str]) -> Comparison:
+        full = explore(*work, EVERY, self.options)
+        found = Comparison(*work, {"all": full.states}, [], [], [])
         for name, names in SETS.items():
             if name == "all":
                 continue
-            found = explore(test, arch, names, options)
-            if not (full.complete and found.complete):
-                limits += 1
-            elif answer(found) == answer(full) and found.states >= full.states:
-                same += 1
+            other = explore(*work, names, self.options)
+            found.states[name] = other.states
+            if not (full.complete and other.complete):
+                found.limited.append(name)
+            elif answer(other) == answer(full) and other.states >= full.states:
+                found.same.append(name)
             else:
-                different.append(f"{test} on {arch}, {name}: {found.states} states and {full.states} with all")
-                print(different[-1], flush=True)
-    print(f"{same} the same, {len(different)} different, {limits} not known: a limit was met")
+                found.different.append(name)
+        return found
+
+
+def compare(tests: list[str], first: bool, options: Options, jobs: int, kept: Path | None) -> int:
+    """Exit status."""
+    known: list[Comparison] = []
+    if kept is not None and kept.exists():
+        known = [Comparison(**json.loads(line)) for line in kept.read_text(encoding="utf-8").splitlines()]
+    done = {(c.test, c.arch): c for c in known}
+    wanted = list(named(tests, first))
+    todo = [work for work in wanted if work not in done]
+    for found in beside.in_order(Compare(replace(options, memory_bytes=options.memory_bytes // jobs)), todo, jobs):
+        done[found.test, found.arch] = found
+        if kept is not None:
+            with kept.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(found)) + "\n")
+        limited = f"; a limit was met {', '.join(found.limited)}" if found.limited else ""
+        print(f"{found.test} on {found.arch}: {found.states['all']} states{limited}", file=sys.stderr, flush=True)
+        for name in found.different:
+            print(f"{found.test} on {found.arch}, {name}: {found.states[name]} states, {found.states['all']} with all")
+    all_ = [done[work] for work in wanted]
+    same, different, limits = (sum(len(getattr(c, m)) for c in all_) for m in ("same", "different", "limited"))
+    print(
+        f"{len(all_)} tests on a profile: {same} the same, {different} different, {limits} not known: a limit was met"
+    )
     return int(bool(different))
 
 
@@ -189,11 +229,14 @@ def main() -> int:
     parser.add_argument("--memory", type=int, default=1000, help="MB")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "reductions")
     parser.add_argument("--write", type=Path)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--first", action="store_true")
+    parser.add_argument("--kept", type=Path)
     parser.add_argument("--only", choices=["ours", "spin"], help="measure these only, for a table to be made later")
     given = parser.parse_intermixed_args()
     options = Options(threads=1, memory_bytes=given.memory << 20, time_s=given.time)
     if given.what == "compare":
-        return compare(given.tests, options)
+        return compare(given.tests, given.first, options, given.jobs, given.kept)
     given.work.mkdir(parents=True, exist_ok=True)
     sizes = [(measure_all(test, arch, given.work, options), test, arch) for test, arch in largest()]
     chosen = [(test, arch) for _, test, arch in sorted(sizes, reverse=True)[:SHOWN]]
