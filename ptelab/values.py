@@ -84,7 +84,9 @@ class Values:
         self._widths: dict[ir.Type, int] = {}
         self._names: dict[int, frozenset[str]] = {}  # expression → its variables; the module keeps expressions alive
         self._constants: dict[int, Value] = {}
-        self._inlined = {name for name in order if self._only_reads(name)}
+        self._inlined = {name: self._reads(name) for name in order if self._only_reads(name)}
+        self._known: dict[tuple[object, ...], tuple[int, list[Value] | None]] = {}  # an inlined call → what it was
+        self._changes = 0  # of memory, so far
         self._current = ""  # the function whose dependencies are being noted
         self._dirty: list[tuple[int, str]] = []
         self._queued: set[str] = set()
@@ -176,6 +178,16 @@ class Values:
             for s in b.stmts
         )
 
+    def _reads(self, name: str) -> set[tuple[str, str]]:
+        """The members that a function which only reads may read."""
+        found: set[tuple[str, str]] = set()
+        for stmt in (s for b in self.module.functions[name].blocks for s in b.stmts):
+            if isinstance(stmt, ir.Load):
+                found.add((stmt.place.struct, stmt.place.field))
+            elif isinstance(stmt, ir.Call):
+                found |= self._reads(stmt.function)
+        return found
+
     # -------------------------------------------------------------------------------------- statements
 
     def _statement(self, function: ir.Function, where: tuple[int, int], stmt: ir.Stmt, env: Env) -> bool:
@@ -223,6 +235,7 @@ class Values:
                     rows = self._cells.setdefault((struct, f.name), [])
                     while len(rows) < number:
                         rows.append([_ZERO] * len(f.parts))
+                        self._changes += 1
                 return True
             case _:
                 return True
@@ -245,7 +258,7 @@ class Values:
         name = stmt.function
         results: list[Value] | None
         if name in self._inlined:
-            results = self._function(name, args)
+            results = self._inline(name, args)
         else:
             self._callers.setdefault(name, set()).add(self._current)
             old = self._entry.get(name)
@@ -257,6 +270,17 @@ class Values:
         if results is None:
             return False
         return all(self._set(function, env, d, r) for d, r in zip(stmt.dsts, results, strict=False))
+
+    def _inline(self, name: str, args: list[Value]) -> list[Value] | None:
+        """The results of a small function for just these arguments, found anew only when memory has changed."""
+        key, reads = (name, *args), self._inlined[name]
+        for place in reads:
+            self._readers.setdefault(place, set()).add(self._current)
+        when = self._changes if reads else 0
+        known = self._known.get(key)
+        if known is None or known[0] != when:
+            known = self._known[key] = when, self._function(name, args)
+        return known[1]
 
     # ------------------------------------------------------------------------------------------ memory
 
@@ -300,6 +324,7 @@ class Values:
                 rows[e] = new
                 changed = True
         if changed:
+            self._changes += 1
             for reader in self._readers.get((place.struct, place.field), ()):
                 self._queue(reader)
 
