@@ -36,18 +36,32 @@ if TYPE_CHECKING:
 @click.option(
     "--report", type=click.Path(path_type=Path), metavar="FILE", help="Write a page, FILE.html, and FILE.txt."
 )
+@click.option(
+    "--kselftest",
+    "tree",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Run the mm selftests of a kernel tree instead, and ask the model the same.",
+)
+@click.option("--unmerge", is_flag=True, help="Of --kselftest: may take apart what KSM has merged on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, seconds: float,
          directory: Path | None, kernels: tuple[str, ...], arches: tuple[str, ...], cpu: str | None,
-         report: Path | None, as_json: bool) -> int:  # fmt: skip
+         report: Path | None, tree: Path | None, unmerge: bool, as_json: bool) -> int:  # fmt: skip
     """Hold the model against the running kernel: litmus tests and, in *.toml, counts.  Without FILE all bundled ones.
 
     Real threads and processes run the columns again and again.  An outcome that the model forbids fails; one that was
     never seen is only reported.  Counts of events must be equal.  What cannot be done here is skipped, with the reason.
     With --kernel, scenarios run on that kernel under QEMU instead.
 
-    No setting of the system is changed.  Exit status: 0 as the model says, 1 not, 2 bad input, 3 the model met a
-    limit, 4 all skipped.
+    With --kselftest, the kernel's own tests are built and run, all or those whose names stand in place of FILE (cow,
+    mkdirty, …); for each of their cases a line says whether a litmus test asks the same, and whether the model's answer
+    is the kernel's.
+
+    No setting of the system is changed; those that a selftest alters are restored.
+
+    Exit status: 0 as the model says, 1 not, 2 bad input, 3 the model met a limit or a selftest did not end, 4 all
+    skipped.
     """
     from ptelab.live import command
 
@@ -62,6 +76,17 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
     entries: list[Entry] = []
     if report is not None and not report.parent.is_dir():
         raise BadInput(f"--report {report}: no such directory")
+    if tree is not None:
+        if kernels or arches or cpu:
+            raise BadInput("--kselftest is about the running kernel; leave --kernel, --arch and --cpu out")
+        if not tree.is_dir():
+            raise BadInput(f"--kselftest {tree}: no such directory")
+        from ptelab.live.kselftest.command import kselftest
+
+        status = kselftest(tree, paths, options, unmerge, as_json, click.echo, explain, entries)
+        return _written(report, entries, status, explain)
+    if unmerge:
+        raise BadInput("--unmerge is of the kernel's tests; add --kselftest DIR")
     if kernels:
         from ptelab.live.kernels import command as others
 

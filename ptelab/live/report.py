@@ -10,7 +10,8 @@ from pathlib import Path
 
 from ptelab.live.verdict import summary
 
-KINDS = {"test": "Outcomes of litmus tests", "count": "Counts of events", "scenario": "Scenarios on other kernels"}
+KINDS = {"test": "Outcomes of litmus tests", "count": "Counts of events", "scenario": "Scenarios on other kernels",
+         "kselftest": "The kernel's own tests"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
