@@ -15,6 +15,7 @@ from asm.pgtable import (
     pmd_pte,
     pmd_same,
     pmdp_invalidate,
+    pmdp_invalidate_ad,
     pmdp_set_access_flags,
     pte_mkdirty,
     pte_mkold,
@@ -419,7 +420,7 @@ def change_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr
     if not __pmd_trans_huge_lock(pmd, vma):
         return False
     if not pmd_protnone(pmdp_get(pmd)):
-        oldpmd = pmdp_invalidate(vma, addr, pmd)
+        oldpmd = pmdp_invalidate_ad(vma, addr, pmd)
         set_pmd_at(vma.vm_mm, addr, pmd, pmd_modify(oldpmd))
         tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
     spin_unlock(vma.vm_mm.page_table_lock)
@@ -445,7 +446,7 @@ def change_huge_prot(
     """
     if not __pmd_trans_huge_lock(pmd, vma):
         return False
-    oldpmd = pmdp_invalidate(vma, addr, pmd)
+    oldpmd = pmdp_invalidate_ad(vma, addr, pmd)
     entry = pte_pmd(pte_modify(pmd_pte(oldpmd), newprot))
     if cp_flags & MM_CP_TRY_CHANGE_WRITABLE != 0 and not pmd_write(entry) and can_change_pmd_writable(vma, entry):
         entry = pmd_mkwrite(entry, vma)

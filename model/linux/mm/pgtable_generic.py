@@ -84,6 +84,14 @@ def pmdp_invalidate(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
     return old
 
 
+def pmdp_invalidate_ad(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Keep an upper entry of a huge page from the hardware, so that it notes nothing more in it; returns what it was.
+
+    Context: pmd lock held.  An architecture may leave the flush to the caller.
+    """
+    return pmdp_invalidate(vma, address, pmdp)
+
+
 def pmdp_huge_clear_flush(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
     """Empty an upper entry of a huge page, with the flush; returns what it was."""
     pmd = pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)

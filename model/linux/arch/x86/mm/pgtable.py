@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/x86/mm/pgtable.c (v7.0)."""
 
-from asm.pgtable import pmd_same, pte_mkold, pte_same, pte_young, set_pmd, set_pte
+from asm.pgtable import pmd_mkinvalid, pmd_same, pmdp_establish, pte_mkold, pte_same, pte_young, set_pmd, set_pte
 from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from asm.tlb import mmu_gather, tlb_remove_ptdesc
 from linux.mm_types import mm_struct, ptdesc, vm_area_struct
+from linux.pgtable import pmdp_get
 from linux.types import Addr
 from stubs.memory import alloc_table
 
@@ -41,6 +42,14 @@ def pmdp_set_access_flags(vma: vm_area_struct, address: Addr, pmdp: pmd_p, entry
     if changed and dirty:
         set_pmd(pmdp, entry)
     return changed
+
+
+def pmdp_invalidate_ad(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Keep an upper entry of a huge page from the hardware, which notes nothing more in it; returns what it was.
+
+    Context: pmd lock held.  No flush: a TLB may still have the entry until the caller's.
+    """
+    return pmdp_establish(vma, address, pmdp, pmd_mkinvalid(pmdp_get(pmdp)))
 
 
 def ptep_test_and_clear_young(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> bool:

@@ -15,7 +15,12 @@ from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from asm.tlbflush import flush_tlb_page_nosync, local_flush_tlb_page_nonotify
 from linux.mm_types import mm_struct, swp_entry_t, vm_area_struct
 from linux.types import Addr, Pfn
-from mm.pgtable_generic import pmdp_collapse_flush, pmdp_invalidate, ptep_clear_flush  # noqa: F401
+from mm.pgtable_generic import (  # noqa: F401
+    pmdp_collapse_flush,
+    pmdp_invalidate,
+    pmdp_invalidate_ad,
+    ptep_clear_flush,
+)
 
 from ptelab.lang import READ_ONCE, WRITE_ONCE, try_cmpxchg, u4, xchg
 

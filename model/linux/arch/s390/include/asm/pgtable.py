@@ -381,6 +381,14 @@ def pmdp_invalidate(vma: vm_area_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     return pmdp_xchg_direct(vma.vm_mm, addr, pmdp, pmd_mkinvalid(pmdp.pmd))
 
 
+def pmdp_invalidate_ad(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_t:
+    """Keep the entry of a large page from the hardware, flushed from every TLB; returns what it was.
+
+    Differs: Linux has it in mm/pgtable-generic.c.
+    """
+    return pmdp_invalidate(vma, address, pmdp)
+
+
 def pmdp_establish(vma: vm_area_struct, address: Addr, pmdp: pmd_p, pmd: pmd_t) -> pmd_t:
     """Replace the entry of a large page, flushed from every TLB; returns what it was.
 

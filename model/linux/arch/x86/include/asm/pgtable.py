@@ -7,6 +7,7 @@ page_table_check.
 
 from arch.x86.mm.pgprot import vm_get_page_prot  # noqa: F401
 from arch.x86.mm.pgtable import (  # noqa: F401
+    pmdp_invalidate_ad,
     pmdp_set_access_flags,
     ptep_clear_flush_young,
     ptep_set_access_flags,
