@@ -31,12 +31,12 @@ CLASSICS = ["two_phase_commit:nr_Manager=3", "two_phase_commit:nr_Manager=5", "p
 STATES_MAX = 300_000  # of litmus tests; programs are small to compile and may have more
 
 
-def scenario(model: str) -> Scenario:
-    """What a MODEL means, without reductions."""
+def scenario(model: str, reduced: bool = False) -> Scenario:
+    """What a MODEL means, without reductions unless they are wanted."""
     name, _, values = model.partition(":")
     if (path := ROOT / "bench" / f"{name}.py").exists():
         pairs = (word.split("=") for word in values.split(",") if word)
-        return programs.read(path, {n: int(v) for n, v in pairs}, reduce.NONE)
+        return programs.read(path, {n: int(v) for n, v in pairs}, None if reduced else reduce.NONE)
     name, _, patch = model.partition("!")
     name, _, arch = name.partition("@")
     arch = arch or "x86_64"
@@ -44,7 +44,7 @@ def scenario(model: str) -> Scenario:
     if reason := checking.skipped(test, arch):
         raise ValueError(reason)
     patches = (bundled.patch_path(patch),) if patch else ()
-    return checking.prepare(test.on(arch), Options(arch=arch, reduce=False, patches=patches)).scenario
+    return checking.prepare(test.on(arch), Options(arch=arch, reduce=reduced, patches=patches)).scenario
 
 
 def compare(model: str, work: Path, time_s: float) -> dict[str, Any]:

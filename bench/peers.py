@@ -86,7 +86,7 @@ class Spin:
 class Rumur:
     """A model compiled by Rumur: exact."""
 
-    needs = ("rumur", "gcc")
+    needs = ("rumur", "gcc", "stdbuf")
 
     def __init__(self, model: Path, *, optimise: str = "-O2", threads: int = 1) -> None:
         started = time.monotonic()
@@ -100,9 +100,13 @@ class Rumur:
         self.build_seconds = time.monotonic() - started
 
     def run(self, *, cpu: int | None = None, time_s: float = 600) -> Result:
-        """Explore."""
-        text, result = _timed(pinned(cpu, ["./m"]), self.directory, time_s)
+        """Explore; as far as was said last when the time is over."""
+        text, result = _timed(pinned(cpu, ["stdbuf", "-oL", "./m"]), self.directory, time_s)
         result.build_seconds = self.build_seconds
+        if result.problem == "time":
+            said = re.findall(r"^.*?(\d+) states explored in .*? with (\d+) rules fired", text, re.MULTILINE)
+            result.states, result.transitions = (int(n) for n in said[-1]) if said else (0, 0)
+            return result
         found = re.search(r"^\s*(\d+) states, (\d+) rules fired", text, re.MULTILINE)
         if found is None or "No error found" not in text:
             result.complete, result.problem = False, result.problem or text.strip()[-200:]
