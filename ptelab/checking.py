@@ -47,6 +47,7 @@ class Options:
     without: frozenset[str] = frozenset()  # reductions that are off, by name
     threads: int = 1
     memory_bytes: int = 2 << 30
+    whole_process: bool = False  # whether that is for all that the process has; the native engine knows
     time_s: float | None = None
     progress: Callable[[Progress], None] | None = field(default=None, compare=False)
     stop_at_flag: bool = False  # at one that the test's condition does not name; the native engine does
@@ -100,7 +101,7 @@ def explore_scenario(scenario: Scenario, options: Options, may_raise: set[str] |
     from ptelab.native.engine import Engine  # LLVM takes a while to load, and only this engine needs it
 
     engine = Engine(machine, options.threads, options.memory_bytes)
-    engine.coverage = options.coverage
+    engine.coverage, engine.whole_process = options.coverage, options.whole_process
     engine.may_raise = may_raise
     engine.checkpoints, engine.resume = options.checkpoints, options.resume
     engine.fingerprint = options.fingerprint

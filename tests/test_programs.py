@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -225,6 +228,28 @@ def test_what_is_merged_can_be_taken_apart() -> None:
     assert merged["states"] == 288 < apart_found["states"]
     assert merged["outcomes"] == apart_found["outcomes"]
     assert "no reduction is called 'x'" in run(BENCH / "two_phase_commit.py", "--without", "x").output
+
+
+MEASURED = """
+import sys
+from pathlib import Path
+from ptelab.cli import cli
+try:
+    cli(sys.argv[1:])
+finally:
+    print(Path("/proc/self/status").read_text())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="nobody says what a process has of memory")
+def test_the_limit_on_memory_is_for_the_process() -> None:
+    """A process must not have more memory than its user allowed, a twentieth aside."""
+    words = [BENCH / "two_phase_commit.py", "--set", "nr_Manager=9", "--no-reduce", "--threads", "1"]
+    command = [sys.executable, "-c", MEASURED, "explore", *words, "--memory", "200M"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    most = re.search(r"VmHWM:\s*(\d+) kB", done.stdout)
+    assert done.returncode == 3 and most is not None, done.stderr
+    assert int(most[1]) <= 200 * 1024 * 1.05
 
 
 @pytest.mark.parametrize("bits, threads", [(64, 1), (49, 2), (48, 1), (40, 2)])

@@ -176,7 +176,7 @@ def check(paths: tuple[str, ...], engine: checking.EngineName, jobs: int | None,
     jobs, threads = _shares(len(possible), jobs, threads, alone=checkpoints is not None)
     progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = replace(
-        options, threads=threads, memory_bytes=(memory or memory_default()) // jobs,
+        options, threads=threads, memory_bytes=(memory or memory_default()) // jobs, whole_process=True,
         progress=progress if jobs == 1 else None,
     )  # fmt: skip
     told: list[_Told] = []

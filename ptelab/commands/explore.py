@@ -78,7 +78,8 @@ def explore(file: Path, values: tuple[str, ...], no_reduce: bool, without: tuple
     check_fingerprint(fingerprint, checkpoints, engine)
     progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
     options = Options(
-        engine=engine, threads=threads, memory_bytes=memory or memory_default(), time_s=time_s, progress=progress,
+        engine=engine, threads=threads, memory_bytes=memory or memory_default(), whole_process=True, time_s=time_s,
+        progress=progress,
         checkpoints=checkpoints, resume=resume, fingerprint=fingerprint or 0,
     )  # fmt: skip
     found = checking.explore_scenario(scenario, options)

@@ -24,7 +24,7 @@ from ptelab.native import compiler, lowlevel
 from ptelab.native import explorer as x
 from ptelab.native.checkpoint import Checkpoint, Progressed
 from ptelab.native.codegen import FIRST_FLAG, REACHED_WORDS, SCRATCH_VALUES, SCRATCH_WORDS, Codegen
-from ptelab.native.memory import Words
+from ptelab.native.memory import Words, resident_bytes
 from ptelab.native.store import Shape, Store, TooFine
 from ptelab.packing import Packing
 
@@ -33,6 +33,7 @@ LONG_RUN = 1_000_000  # executed transitions from which on optimised code is wor
 BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock
 FREE_FOR_RECORD = 256  # bytes that must be free for each record that is expanded unwatched
 COARSEST = 2  # the last way to group threads into parts
+LEAST_BYTES = 32 << 20  # what a search may have when the process without it is at its limit
 PARALLEL_LEVEL = 4000  # states in a level from which on it is given to all workers
 
 
@@ -65,6 +66,8 @@ class Engine:
         self.machine = machine
         self.threads = threads
         self.memory_bytes = memory_bytes
+        self.whole_process = False  # whether `memory_bytes` is for all that the process has, not for the search alone
+        self._limit = memory_bytes
         self.outcome_words = len(machine.program.codes[machine.final_name].function.results)
         self.found = Exploration(threads=threads)
         self.coverage = False  # whether to note which lines were executed
@@ -195,6 +198,7 @@ class Engine:
         self._work = _search().function("work", 3)
         self._libraries: list[compiler.Library] = []
         self._use(compiler.compile_text(self._source, QUICK, keep=not self.coverage))
+        self._share_memory()
         self._better: Future[compiler.Library] | None = None
         self._set_constants(deadlock, mask_words, row_words)
 
@@ -299,6 +303,14 @@ class Engine:
                 compile_pool.shutdown(wait=False)
         elif self._better.done() and len(self._libraries) == 1:
             self._use(self._better.result())
+            self._share_memory()
+
+    def _share_memory(self) -> None:
+        """Leave the search what Python, LLVM and the model do not have, as far as a limit lets it have anything."""
+        if self.whole_process:
+            others = max(resident_bytes() - self.store.used(), 0)
+            self.memory_bytes = max(self._limit - others, min(self._limit, LEAST_BYTES))
+            self.store.memory_bytes = self.memory_bytes
 
     # ------------------------------------------------------------------------------------------ set-up
 
