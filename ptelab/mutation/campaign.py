@@ -153,13 +153,18 @@ def useful(mutant: Mutant, runs: Sequence[Run], model: Path | None) -> list[Run]
 
 
 def ordered(mutant: Mutant, runs: Sequence[Run], kills: Kills, hint: str) -> list[Run]:
-    """Cheap runs first, one profile after the other; before all what caught other changes of the same function."""
+    """Cheap runs first, one profile after the other; before all what caught other changes of the same function.
+
+    What has a word of the function in its name may cost more than what has not.
+    """
     place = (mutant.path, mutant.function)
+    words = [w for w in mutant.function.split("_") if len(w) > 2]
     profiles = list(dict.fromkeys(r.arch for r in runs))
 
     def key(r: Run) -> tuple[int, int, float]:
         here = kills[(*place, r.name)]
-        worth = 1 + 8 * here + 4 * kills[(mutant.path, "", r.name)] + kills[("", "", r.name)]
+        named = sum(word in r.test.name for word in words)
+        worth = 1 + 8 * here + 4 * kills[(mutant.path, "", r.name)] + 4 * named + kills[("", "", r.name)]
         return (0 if r.name == hint else 1, 0 if here else 1 + profiles.index(r.arch), r.seconds / worth)
 
     return sorted(runs, key=key)
