@@ -26,6 +26,8 @@ from ptelab.live.observed import labels
 from ptelab.live.probe import Abilities, noise, probe
 from ptelab.live.report import Entry
 from ptelab.live.running import run, staged
+from ptelab.live.squeezed import squeezes
+from ptelab.live.squeezing import is_squeezing
 from ptelab.live.tracing import NoTracing, tracepoints
 from ptelab.live.verdict import Verdict
 from ptelab.native.sequential import Stopped
@@ -76,7 +78,9 @@ def live(paths: Sequence[Path], options: Options, seconds: float, directory: Pat
     limits = "" if abilities.frames else "; frame numbers are hidden: no map counts, no dirty flags, no disk"
     explain(f"Kernel {session.kernel}, {len(abilities.cpus)} CPUs{limits}")
     statuses = _litmus(session, [p for p in paths if p.suffix != ".toml"])
-    statuses += _counts(session, [p for p in paths if p.suffix == ".toml"])
+    tables = [p for p in paths if p.suffix == ".toml"]
+    statuses += _counts(session, [p for p in tables if not is_squeezing(p)])
+    statuses += squeezes(session, [p for p in tables if is_squeezing(p)])
     for status, exit_status in (("failed", FAILED), ("incomplete", LIMIT), ("ok", OK), ("disturbed", OK)):
         if status in statuses:
             return exit_status

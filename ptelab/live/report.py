@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ptelab.live.verdict import summary
 
-KINDS = {"test": "Outcomes of litmus tests", "count": "Counts of events", "scenario": "Scenarios on other kernels",
-         "kselftest": "The kernel's own tests"}  # fmt: skip
+KINDS = {"test": "Outcomes of litmus tests", "count": "Counts of events", "squeeze": "Squeezes of memory",
+         "scenario": "Scenarios on other kernels", "kselftest": "The kernel's own tests"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Entry:
     model: str
     seen: str
     repeat: str  # a command
+    figure: str = ""  # SVG
 
 
 def write(path: Path, entries: Sequence[Entry]) -> list[Path]:
@@ -128,12 +129,13 @@ def _details(entries: Sequence[Entry]) -> list[str]:
     for name, group in _by_name(entries).items():
         out += [f'<h3 id="{e(_anchor(group[0]))}">{e(name)}</h3>', f"<p>{e(group[0].question)}</p>"]
         for entry in group:
-            opened = "" if entry.status in ("ok", "skipped") else " open"
+            opened = " open" if entry.figure or entry.status not in ("ok", "skipped") else ""
             out += [
                 f"<details{opened}><summary>{e(entry.kernel)}: "
                 f'<span class="{e(entry.status)}">{e(entry.status)}</span></summary>',
                 f'<div class="sides"><div>model<pre>{e(entry.model)}</pre></div>'
                 f"<div>kernel<pre>{e(entry.seen)}</pre></div></div>",
+                *([f"<p>{entry.figure}</p>"] if entry.figure else []),
                 f"<p>To repeat: <code>{e(entry.repeat)}</code></p></details>",
             ]
     return out
