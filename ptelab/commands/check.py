@@ -182,19 +182,23 @@ def check(paths: tuple[str, ...], engine: checking.EngineName, jobs: int | None,
     told: list[_Told] = []
     executed = Coverage(options.model)
     teller = _Teller(options, model, as_json, explain, several=len(arches) > 1)
-    interrupted = False
-    for one in _until_interrupted(beside.in_order(teller, possible, jobs), progress, len(possible) if jobs > 1 else 0):
-        verdict = one.verdict
-        executed.add(one.run.arch, verdict.exploration.covered)
-        click.echo("\n".join(one.lines))
-        if trace is not None and verdict.example is not None and not any(t.verdict.example for t in told):
-            from ptelab.commands.traces import write_trace
+    try:
+        for one in _followed(beside.in_order(teller, possible, jobs), progress, len(possible) if jobs > 1 else 0):
+            verdict = one.verdict
+            executed.add(one.run.arch, verdict.exploration.covered)
+            click.echo("\n".join(one.lines))
+            if trace is not None and verdict.example is not None and not any(t.verdict.example for t in told):
+                from ptelab.commands.traces import write_trace
 
-            built = checking.prepare(one.run.test.on(one.run.arch), replace(options, arch=one.run.arch))
-            write_trace(trace, built, verdict.example.choices)
-        told.append(one)
-        if verdict.exploration.stopped == "interrupt":
-            break
+                built = checking.prepare(one.run.test.on(one.run.arch), replace(options, arch=one.run.arch))
+                write_trace(trace, built, verdict.example.choices)
+            told.append(one)
+            if verdict.exploration.stopped == "interrupt":
+                break
+    except KeyboardInterrupt:
+        click.echo("ptelab: interrupted", err=True)
+    except beside.BrokenProcessPool:
+        click.echo("ptelab: a process was killed, for lack of memory perhaps; try --jobs 1", err=True)
     interrupted = len(told) < len(possible) or any(t.verdict.exploration.stopped == "interrupt" for t in told)
     if not as_json:
         _summary([t.verdict for t in told], len(runs), interrupted)
@@ -226,8 +230,8 @@ def _shares(runs: int, jobs: int | None, threads: int | None, alone: bool) -> tu
     return jobs, threads or max(1, cpus // jobs)
 
 
-def _until_interrupted(found: Iterator[_Told], progress: ProgressLine | None, count: int) -> Iterator[_Told]:
-    """What is found until Ctrl-C, with a line of progress if there is a `count` of tests for it."""
+def _followed(found: Iterator[_Told], progress: ProgressLine | None, count: int) -> Iterator[_Told]:
+    """What is found, with a line of progress if there is a `count` of tests for it."""
     numbers: Counter[str] = Counter()
     try:
         for one in found:
@@ -238,10 +242,6 @@ def _until_interrupted(found: Iterator[_Told], progress: ProgressLine | None, co
             if progress is not None and count and numbers.total() < count:
                 words = ", ".join(f"{n} {status}" for status, n in numbers.items())
                 progress.say(f"{numbers.total()} of {count} tests: {words}")
-    except KeyboardInterrupt:
-        click.echo("ptelab: interrupted", err=True)
-    except beside.BrokenProcessPool:
-        click.echo("ptelab: a process was killed, for lack of memory perhaps; try --jobs 1", err=True)
     finally:
         if progress is not None:
             progress.clear()
