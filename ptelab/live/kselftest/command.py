@@ -16,6 +16,7 @@ from ptelab import bundled, checking
 from ptelab.checking import Options
 from ptelab.litmus import build as litmus
 from ptelab.litmus.judge import UNKNOWN, named_flags
+from ptelab.litmus.resolve import Test
 from ptelab.live.kselftest import building, table, tap
 from ptelab.live.kselftest.building import NotBuilt
 from ptelab.live.kselftest.running import Program, run
@@ -86,6 +87,11 @@ class Twins:
         self._options = options
         self._known: dict[tuple[str, str], tuple[str, str]] = {}
 
+    def unable(self, row: Row) -> str:
+        """Why a twin cannot be asked; empty when it can."""
+        arch = row.arch or self._options.arch
+        return checking.skipped(_litmus(row.twin).on(arch), arch)
+
     def answer(self, row: Row) -> Answer:
         """Whether the twin of a case has the result that means ok."""
         result, flag = self._result(row.twin, row.arch or self._options.arch)
@@ -95,13 +101,15 @@ class Twins:
     # The result, and a flag that the test's condition does not name.
     def _result(self, twin: str, arch: str) -> tuple[str, str]:
         if (twin, arch) not in self._known:
-            test = litmus.read(bundled.directory("litmus") / f"{twin}.litmus")
-            if reason := checking.skipped(test.on(arch), arch):
-                raise SourceError(f"the twin {twin}: {reason}")
+            test = _litmus(twin)
             _, verdict = checking.check(test, replace(self._options, arch=arch))
             flags = sorted(set(verdict.exploration.flags) - named_flags(verdict.test))
             self._known[twin, arch] = verdict.result, flags[0] if flags else ""
         return self._known[twin, arch]
+
+
+def _litmus(twin: str) -> Test:
+    return litmus.read(bundled.directory("litmus") / f"{twin}.litmus")
 
 
 def default_table() -> Path:
@@ -157,6 +165,8 @@ def _compare(program: Program, twins: Table, model: Twins) -> list[Line]:
     cases = program.said.cases
     for case, title in zip(cases, tap.titles(cases), strict=True):
         row = table.find(twins[program.name], case)
+        if row and row.twin and (why := model.unable(row)):
+            row = replace(row, twin="", none=why)
         answer = model.answer(row) if row and row.twin else None
         if answer is None:
             status = "none"

@@ -235,15 +235,22 @@ def folio_needs_cow_for_dma(vma: vm_area_struct, folio: Folio) -> bool:
     return folio_maybe_dma_pinned(folio)
 
 
-def gup_must_unshare(flags: u4, page: Folio) -> bool:
+def gup_must_unshare(vma: vm_area_struct | None, flags: u4, page: Folio) -> bool:
     """Whether a page that is mapped read-only must become exclusive before it is pinned for reading.
 
-    Differs: Linux has it in mm/internal.h.  Left out: FOLL_LONGTERM on pages of files.
+    The zero page and pages of files must only if the pin is to see what the mm stores later.  Without the VMA it is not
+    known whether the mapping is private.
+
+    Differs: Linux has it in mm/internal.h.
     """
     if flags & (FOLL_WRITE | FOLL_PIN) != FOLL_PIN:
         return False
     if not folio_test_anon(page):
-        return False
+        if flags & FOLL_LONGTERM == 0:
+            return False
+        if vma is None:
+            return True
+        return is_cow_mapping(vma.vm_flags)
     return not PageAnonExclusive(page)
 
 
