@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Api:
             modules[module] = found
         for module, text in modules.items():
             try:
-                tree = ast.parse(text.text)
+                tree = _parsed(text.text)
             except SyntaxError as error:
                 raise SourceError(f"{text.name}:{error.lineno}:{error.offset}: {error.msg}") from error
             self._read(module, tree)
@@ -85,6 +86,11 @@ class Api:
         for name in names:
             modules.setdefault(self._find(name) or "user", set()).add(name)
         return [f"from {module} import {', '.join(sorted(found))}" for module, found in sorted(modules.items())]
+
+
+@functools.lru_cache(maxsize=64)  # a model is read again for every test
+def _parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def _signature(node: ast.FunctionDef) -> Signature:
