@@ -182,7 +182,8 @@ def judge(mutant: Mutant, runs: Sequence[Run], plan: Plan, before: Judged | None
     started = time.monotonic()
     passed = list(before.passed) if before else []
     limited = list(before.limited) if before else []
-    found = Judged(mutant.id, mutant.what, NOT_REACHED, change=change(mutant), executed_by=len(runs))
+    executed_by = max(len(runs), before.executed_by if before else 0)  # a run may be of some tests only
+    found = Judged(mutant.id, mutant.what, NOT_REACHED, change=change(mutant), executed_by=executed_by)
     tried = Counter(r.arch for r in runs if r.name in passed or r.name in limited)
     for run in runs:
         if run.name in passed or run.name in limited or (plan.most is not None and tried[run.arch] >= plan.most):
@@ -234,6 +235,8 @@ def run(
             if before is not None and before.change != change(mutant):
                 before = None
             mine = ordered(mutant, useful(mutant, runs, plan.options.model), kills, hint)
+            if not mine and before is not None:
+                continue
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(target=_child, args=(theirs, mutant, mine, plan, before), daemon=True)
             process.start()
