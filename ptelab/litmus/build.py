@@ -253,6 +253,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "tlb_marks": params["NR_CPUS"] * params["NR_PAGES"],
         "zapping": 1,
         "zone": 1,
+        "lruvec": 1,
         "LitmusColumns": 1,
     }
     shared = [s.name for s in module.structs.values() if s.kind in ("shared", "ghost")]

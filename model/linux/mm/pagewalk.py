@@ -14,6 +14,7 @@ from linux.fs import address_space
 from linux.mm import VM_PFNMAP, pte_unmap_unlock, vma_pages
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked, mmap_assert_write_locked, vma_start_write
+from linux.mmzone import LRU_LISTS
 from linux.pagewalk import mm_walk, mm_walk_ops, page_walk_action, page_walk_lock
 from linux.pgtable import pmd_addr_end, pmd_off, pmdp_get_lockless
 from linux.types import Addr, pgoff_t
@@ -70,6 +71,8 @@ def walk_pmd_range(addr: Addr, end: Addr, walk: mm_walk) -> None:
             mincore_pte_range(pmd, addr, next, walk)
         elif walk.ops == mm_walk_ops.clear_refs_walk_ops:
             clear_refs_pte_range(pmd, addr, next, walk)
+        elif LRU_LISTS == 1 and walk.ops == mm_walk_ops.clear_refs_all_walk_ops:
+            clear_refs_pte_range(pmd, addr, next, walk)
         else:
             walk_pte_range(pmd, addr, next, walk)
         if walk.action != page_walk_action.ACTION_AGAIN:
@@ -79,6 +82,8 @@ def walk_pmd_range(addr: Addr, end: Addr, walk: mm_walk) -> None:
 def walk_page_test(start: Addr, end: Addr, walk: mm_walk) -> bool:
     """Whether a VMA is not to be walked; of a PFN map who cares about holes is told that it is one."""
     if walk.ops == mm_walk_ops.clear_refs_walk_ops:
+        return clear_refs_test_walk(start, end, walk)
+    if LRU_LISTS == 1 and walk.ops == mm_walk_ops.clear_refs_all_walk_ops:
         return clear_refs_test_walk(start, end, walk)
     if walk.ops != mm_walk_ops.mincore_walk_ops:
         return wp_clean_test_walk(start, end, walk)
@@ -119,6 +124,8 @@ def walk_page_range_mm_unsafe(mm: mm_struct, start: Addr, end: Addr, walk: mm_wa
     """
     walk_lock = page_walk_lock.PGWALK_RDLOCK
     if walk.ops == mm_walk_ops.clear_refs_walk_ops:
+        walk_lock = page_walk_lock.PGWALK_WRLOCK
+    if LRU_LISTS == 1 and walk.ops == mm_walk_ops.clear_refs_all_walk_ops:
         walk_lock = page_walk_lock.PGWALK_WRLOCK
     walk.mm = mm
     process_mm_walk_lock(mm, walk_lock)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/swap.c (v7.0).
 
-Left out: the LRU lists.
+Left out: but for folios of files, the LRU lists.
 """
 
 from linux.mm import VM_LOCKED, VM_PFNMAP, folio_get, folio_put, folio_put_testzero
+from linux.mm_inline import lruvec_add_folio
 from linux.mm_types import Folio, vm_area_struct
+from linux.mmzone import lruvec, zone
 from linux.page_flags import (
     folio_clear_swapbacked,
     folio_set_lru,
@@ -19,10 +21,23 @@ from linux.page_flags import (
 from mm.mlock import mlock_new_folio
 from stubs.memory import free_frozen_pages
 
+from ptelab.lang import at, spin_lock, spin_unlock
+
 
 def __folio_put(folio: Folio) -> None:
     """Free a folio without references."""
     free_frozen_pages(folio)
+
+
+def folio_add_lru(folio: Folio) -> None:
+    """Put a new folio of a file on its list.
+
+    Differs: at once, where Linux collects folios for each CPU, in this order.
+    """
+    node = at(zone, 0)
+    spin_lock(node.lru_lock)
+    lruvec_add_folio(at(lruvec, 0), folio)
+    spin_unlock(node.lru_lock)
 
 
 def folio_add_lru_vma(folio: Folio, vma: vm_area_struct) -> None:

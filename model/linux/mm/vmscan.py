@@ -1,22 +1,30 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/vmscan.c (v7.0).
 
-Left out: the LRU and what decides which pages to take; writing pages of files out, which is left to writeback, and
-those of shmem; large folios, buffers, demotion, statistics.
+Which pages to take is said by the lists of folios by age if LRU_LISTS is 1, else by the caller.
+Left out: anonymous folios on those lists; writing pages of files out, which is left to writeback, and those of shmem;
+large folios, buffers, demotion, throttling, slabs, statistics.
 """
 
 from enum import IntEnum
 
 from linux.fs import address_space
 from linux.huge_mm import TRANSPARENT_HUGEPAGE
-from linux.mm import folio_get, folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_count
-from linux.mm_inline import folio_is_file_lru
+from linux.memcontrol import mem_cgroup, mem_cgroup_uncharge
+from linux.mm import folio_get, folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_count, folio_try_get
+from linux.mm_inline import folio_is_file_lru, lruvec_add_folio, lruvec_del_folio
 from linux.mm_types import Folio
+from linux.mmzone import LRU_LISTS, is_active_lru, lru_list, lruvec, zone
 from linux.page_flags import (
+    folio_clear_active,
+    folio_set_active,
     folio_set_lru,
+    folio_set_referenced,
     folio_test_anon,
     folio_test_clear_lru,
+    folio_test_clear_referenced,
     folio_test_dirty,
+    folio_test_lru,
     folio_test_swapbacked,
     folio_test_swapcache,
     folio_test_writeback,
@@ -34,7 +42,7 @@ from mm.swapfile import folio_alloc_swap, swap_cluster_lock, swap_cluster_unlock
 from mm.util import folio_mapping
 from stubs.memory import free_frozen_pages
 
-from ptelab.lang import Array, array, lockdep_assert_held, onstack
+from ptelab.lang import Array, array, at, lockdep_assert_held, new, onstack, spin_lock, spin_unlock, u4, u16
 
 
 class pageout_t(IntEnum):
@@ -44,6 +52,14 @@ class pageout_t(IntEnum):
     PAGE_ACTIVATE = 1
     PAGE_SUCCESS = 2
     PAGE_CLEAN = 3
+
+
+class folio_references(IntEnum):
+    """What to do with a folio, from how it was used."""
+
+    FOLIOREF_RECLAIM = 0
+    FOLIOREF_KEEP = 1
+    FOLIOREF_ACTIVATE = 2
 
 
 @onstack
@@ -158,18 +174,44 @@ def free_unmapped(folio: Folio) -> bool:
     return freed
 
 
+def folio_check_references(folio: Folio) -> folio_references:
+    """Make all entries of a folio old, and say what their use means for it.
+
+    A folio that was used once since it is mapped has another round, one that was used again is in use.
+    Left out: locked memory; programs' pages, which are in use at once; FOLIOREF_RECLAIM_CLEAN, as a dirty page of a
+    file is left alone anyway.
+    """
+    referenced_ptes = folio_referenced(folio, True)
+    if LRU_LISTS == 0:
+        return folio_references.FOLIOREF_KEEP if referenced_ptes != 0 else folio_references.FOLIOREF_RECLAIM
+    referenced_folio = folio_test_clear_referenced(folio)
+    if referenced_ptes != 0:
+        folio_set_referenced(folio)
+        if referenced_folio or referenced_ptes > 1:
+            return folio_references.FOLIOREF_ACTIVATE
+        return folio_references.FOLIOREF_KEEP
+    return folio_references.FOLIOREF_RECLAIM
+
+
 def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     """Free a folio if that is possible, but for a flush that is still to be done; whether it may then be freed.
 
     Differs: Linux has it in mm/vmscan.c as the body of shrink_folio_list's loop.
-    Left out: what becomes of folios that stay; PG_referenced, so that a folio that was used stays, and one that was not
-    goes.
+    Left out: what becomes of folios that stay, but of those that are in use; without LRU_LISTS, that a folio that was
+    used stays only for a time.
     """
     if not folio_trylock(folio):
         return False
-    if folio_test_writeback(folio) or not ignore_references and folio_referenced(folio, True) != 0:
+    if folio_test_writeback(folio):
         folio_unlock(folio)
         return False
+    if not ignore_references:
+        references = folio_check_references(folio)
+        if references != folio_references.FOLIOREF_RECLAIM:
+            if LRU_LISTS == 1 and references == folio_references.FOLIOREF_ACTIVATE:
+                folio_set_active(folio)
+            folio_unlock(folio)
+            return False
     if not add_to_swap(folio):
         folio_unlock(folio)
         return False
@@ -189,6 +231,11 @@ def folio_isolate_lru(folio: Folio) -> bool:
     if not folio_test_clear_lru(folio):
         return False
     folio_get(folio)
+    if LRU_LISTS == 1:
+        lru_lock = at(zone, 0)
+        spin_lock(lru_lock.lru_lock)
+        lruvec_del_folio(at(lruvec, 0), folio)
+        spin_unlock(lru_lock.lru_lock)
     return True
 
 
@@ -198,8 +245,16 @@ def reclaim_pages(folios: folio_list) -> None:
 
 
 def folio_putback_lru(folio: Folio) -> None:
-    """Give an isolated folio back."""
+    """Give an isolated folio back, to the head of its list.
+
+    Differs: at once, where Linux collects folios for each CPU, in this order.
+    """
     folio_set_lru(folio)
+    if LRU_LISTS == 1:
+        lru_lock = at(zone, 0)
+        spin_lock(lru_lock.lru_lock)
+        lruvec_add_folio(at(lruvec, 0), folio)
+        spin_unlock(lru_lock.lru_lock)
     folio_put(folio)
 
 
@@ -217,7 +272,182 @@ def shrink_folio_list(folios: folio_list, ignore_references: bool) -> None:
         folio = folios.folio[i]
         if folio is not None:
             if folios.freed[i]:
+                if LRU_LISTS == 1:
+                    mem_cgroup_uncharge(folio)
                 free_frozen_pages(folio)
             else:
                 folio_putback_lru(folio)
             folios.folio[i] = None
+
+
+# ---------------------------------------------------------------------- which pages to take: only with LRU_LISTS
+
+SWAP_CLUSTER_MAX = 32
+DEF_PRIORITY = 12
+
+
+@onstack
+class scan_control:
+    """What one call of reclaim is to do, and has done.  `may_deactivate`: of files."""
+
+    nr_to_reclaim: u16
+    nr_reclaimed: u16
+    priority: u4
+    may_deactivate: bool
+    force_deactivate: bool
+    skipped_deactivate: bool
+
+
+def lruvec_lru_size(vec: lruvec, lru: lru_list) -> u16:
+    """How many folios are on a list."""
+    return vec.size[lru]
+
+
+def isolate_lru_folios(nr_to_scan: u16, vec: lruvec, dst: folio_list, lru: lru_list) -> u16:
+    """Take folios from the tail of a list, each with a reference; how many.  One that is being freed goes to the head.
+
+    Context: lru_lock held.
+    """
+    nr_taken: u16 = 0
+    scan: u16 = 0
+    while scan < nr_to_scan:
+        folio = vec.last[lru]
+        if folio is None:
+            break
+        scan += 1
+        lruvec_del_folio(vec, folio)
+        if not folio_test_lru(folio) or not folio_try_get(folio):
+            lruvec_add_folio(vec, folio)
+            continue
+        if not folio_test_clear_lru(folio):
+            folio_put(folio)
+            lruvec_add_folio(vec, folio)
+            continue
+        dst.folio[nr_taken] = folio
+        nr_taken += 1
+    return nr_taken
+
+
+def shrink_inactive_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> u16:
+    """Free folios from the tail of the inactive list, or give them another round; how many were freed.
+
+    Differs: those that stay are given back by shrink_folio_list, which Linux does here, in the same order.
+    """
+    folios = new(folio_list)
+    node = at(zone, 0)
+    spin_lock(node.lru_lock)
+    nr_taken = isolate_lru_folios(nr_to_scan, vec, folios, lru)
+    spin_unlock(node.lru_lock)
+    if nr_taken == 0:
+        return 0
+    shrink_folio_list(folios, False)
+    nr_reclaimed: u16 = 0
+    for i in range(SWAP_CLUSTER_MAX):
+        if folios.freed[i]:
+            nr_reclaimed += 1
+    return nr_reclaimed
+
+
+def shrink_active_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> None:
+    """Move folios from the tail of the active list to the inactive list; their entries are old then.
+
+    Left out: programs' pages that were used, which stay; PG_workingset.
+    """
+    folios = new(folio_list)
+    node = at(zone, 0)
+    spin_lock(node.lru_lock)
+    isolate_lru_folios(nr_to_scan, vec, folios, lru)
+    spin_unlock(node.lru_lock)
+    for i in range(SWAP_CLUSTER_MAX):
+        folio = folios.folio[i]
+        if folio is not None:
+            folio_referenced(folio, False)
+            folio_clear_active(folio)
+    for i in range(SWAP_CLUSTER_MAX):
+        folio = folios.folio[i]
+        if folio is not None:
+            folio_putback_lru(folio)
+
+
+def shrink_list(lru: lru_list, nr_to_scan: u16, vec: lruvec, sc: scan_control) -> u16:
+    """Look through a part of a list; how many folios were freed."""
+    if is_active_lru(lru):
+        if sc.may_deactivate:
+            shrink_active_list(nr_to_scan, vec, lru)
+        else:
+            sc.skipped_deactivate = True
+        return 0
+    return shrink_inactive_list(nr_to_scan, vec, lru)
+
+
+def inactive_is_low(vec: lruvec) -> bool:
+    """Whether there are too few inactive folios for each to have a chance to be used again.
+
+    Left out: memory cgroups of 1 GB and more, where fewer are enough.
+    """
+    inactive = lruvec_lru_size(vec, lru_list.LRU_INACTIVE_FILE)
+    return inactive < lruvec_lru_size(vec, lru_list.LRU_ACTIVE_FILE)
+
+
+def prepare_scan_control(sc: scan_control, vec: lruvec) -> None:
+    """Decide whether active folios may become inactive.
+
+    Left out: faults on pages that were reclaimed, as there are none.
+    """
+    sc.may_deactivate = sc.force_deactivate or inactive_is_low(vec)
+
+
+def shrink_lruvec(vec: lruvec, sc: scan_control) -> None:
+    """Look through a part of each list, the larger the lower the priority's number, in turns till enough is free.
+
+    Differs: get_scan_count is in here, for files only.
+    """
+    inactive: u16 = lruvec_lru_size(vec, lru_list.LRU_INACTIVE_FILE) >> sc.priority
+    active: u16 = lruvec_lru_size(vec, lru_list.LRU_ACTIVE_FILE) >> sc.priority
+    nr_reclaimed: u16 = 0
+    while active != 0 or inactive != 0:
+        if inactive != 0:
+            nr: u16 = inactive if inactive < SWAP_CLUSTER_MAX else SWAP_CLUSTER_MAX
+            inactive -= nr
+            nr_reclaimed += shrink_list(lru_list.LRU_INACTIVE_FILE, nr, vec, sc)
+        if active != 0:
+            nr = active if active < SWAP_CLUSTER_MAX else SWAP_CLUSTER_MAX
+            active -= nr
+            shrink_list(lru_list.LRU_ACTIVE_FILE, nr, vec, sc)
+        if nr_reclaimed >= sc.nr_to_reclaim:
+            break
+    sc.nr_reclaimed += nr_reclaimed
+
+
+def shrink_node(sc: scan_control) -> None:
+    """Reclaim from the one memory cgroup that there is."""
+    vec = at(lruvec, 0)
+    prepare_scan_control(sc, vec)
+    shrink_lruvec(vec, sc)
+
+
+def do_try_to_free_pages(sc: scan_control) -> u16:
+    """Reclaim, from more and more of the lists, till enough is free; how much.
+
+    When nothing was, active folios are made inactive and all is tried again.
+    """
+    while True:
+        for passed in range(DEF_PRIORITY + 1):
+            sc.priority = DEF_PRIORITY - passed
+            shrink_node(sc)
+            if sc.nr_reclaimed >= sc.nr_to_reclaim:
+                break
+        if sc.nr_reclaimed != 0 or not sc.skipped_deactivate:
+            return sc.nr_reclaimed
+        sc.force_deactivate = True
+        sc.skipped_deactivate = False
+
+
+def try_to_free_mem_cgroup_pages(memcg: mem_cgroup, nr_pages: u16) -> u16:
+    """Reclaim from a memory cgroup, a batch at least; how many pages.
+
+    Differs: all folios on lists are charged to the one memory cgroup.
+    """
+    sc = new(scan_control)
+    sc.nr_to_reclaim = nr_pages if nr_pages > SWAP_CLUSTER_MAX else SWAP_CLUSTER_MAX
+    return do_try_to_free_pages(sc)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors fs/proc/task_mmu.c (v7.0).
 
-Left out: all but forgetting what is soft-dirty, by writing 4 to clear_refs; huge entries; notifiers.
+Left out: all but clear_refs, to which 4 is written, or 1 if LRU_LISTS is 1; huge entries; notifiers.
 """
 
 from asm.page import TASK_SIZE
@@ -15,6 +15,7 @@ from asm.pgtable import (
     pte_wrprotect,
     ptep_modify_prot_commit,
     ptep_modify_prot_start,
+    ptep_test_and_clear_young,
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlbflush import flush_tlb_mm
@@ -22,6 +23,8 @@ from linux.mm import VM_PFNMAP, VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_map
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock
+from linux.mmzone import LRU_LISTS
+from linux.page_flags import folio_clear_referenced
 from linux.pagewalk import mm_walk, mm_walk_ops, page_walk_action
 from linux.pgtable import ptep_get, set_pte_at
 from linux.types import Addr
@@ -31,7 +34,10 @@ from mm.pagewalk import walk_page_range
 from mm.pgtable_generic import pte_offset_map_lock
 from mm.vma import vma_find
 
-from ptelab.lang import at, index_of, new
+from ptelab.lang import at, index_of, new, u3
+
+CLEAR_REFS_ALL = 1
+CLEAR_REFS_SOFT_DIRTY = 4
 
 
 def pte_is_pinned(vma: vm_area_struct, addr: Addr, pte: pte_t) -> bool:
@@ -71,7 +77,10 @@ def clear_soft_dirty(vma: vm_area_struct, addr: Addr, pte: pte_p) -> None:
 
 
 def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, walk: mm_walk) -> None:
-    """Forget stores through the entries of one PTE table, or have it looked for again if it has gone."""
+    """Forget accesses or stores through the entries of one PTE table, or have it looked for again if it has gone.
+
+    Differs: which of the two, the operations tell.  Left out: PG_young.
+    """
     vma = walk.vma
     start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
     if start_pte is None:
@@ -79,7 +88,14 @@ def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, walk: mm_walk) -> No
         return
     pte = start_pte
     while True:
-        clear_soft_dirty(vma, addr, pte)
+        if LRU_LISTS == 1 and walk.ops == mm_walk_ops.clear_refs_all_walk_ops:
+            ptent = ptep_get(pte)
+            folio = vm_normal_page(vma, addr, ptent) if pte_present(ptent) else None
+            if folio is not None:
+                ptep_test_and_clear_young(vma, addr, pte)
+                folio_clear_referenced(folio)
+        else:
+            clear_soft_dirty(vma, addr, pte)
         addr += 1
         if addr == end:
             break
@@ -92,25 +108,28 @@ def clear_refs_test_walk(start: Addr, end: Addr, walk: mm_walk) -> bool:
     return walk.vma.vm_flags & VM_PFNMAP != 0
 
 
-def clear_refs_write(mm: mm_struct) -> None:
-    """Forget all stores to an mm; a store from now on faults and is noted.
+def clear_refs_write(mm: mm_struct, type: u3) -> None:
+    """Forget all accesses to an mm, or all stores; a store from now on faults and is noted.
 
-    The mmap_lock is held for writing and the flush comes before it is dropped, so that no fault gives back the right to
-    store while a TLB still has it.
-    Differs: the caller names the mm, and only CLEAR_REFS_SOFT_DIRTY is known.
+    With the mmap_lock held for writing.  For stores the flush comes before it is dropped, so that no fault gives back
+    the right to store while a TLB still has it; for accesses there is none, so that a TLB may hide some.
+    Differs: the caller names the mm.
     """
     mmap_write_lock(mm)
-    addr: Addr = 0
-    while addr < TASK_SIZE:
-        vma = vma_find(mm, addr, TASK_SIZE)
-        if vma is None:
-            break
-        if vma.vm_flags & VM_SOFTDIRTY != 0:
-            vm_flags_clear(vma, VM_SOFTDIRTY)
-            vma_set_page_prot(vma)
-        addr = vma.vm_end
-    inc_tlb_flush_pending(mm)
-    walk_page_range(mm, 0, TASK_SIZE, mm_walk_ops.clear_refs_walk_ops, new(mm_walk))
-    flush_tlb_mm(mm)
-    dec_tlb_flush_pending(mm)
+    if type == CLEAR_REFS_SOFT_DIRTY:
+        addr: Addr = 0
+        while addr < TASK_SIZE:
+            vma = vma_find(mm, addr, TASK_SIZE)
+            if vma is None:
+                break
+            if vma.vm_flags & VM_SOFTDIRTY != 0:
+                vm_flags_clear(vma, VM_SOFTDIRTY)
+                vma_set_page_prot(vma)
+            addr = vma.vm_end
+        inc_tlb_flush_pending(mm)
+        walk_page_range(mm, 0, TASK_SIZE, mm_walk_ops.clear_refs_walk_ops, new(mm_walk))
+        flush_tlb_mm(mm)
+        dec_tlb_flush_pending(mm)
+    elif LRU_LISTS == 1:
+        walk_page_range(mm, 0, TASK_SIZE, mm_walk_ops.clear_refs_all_walk_ops, new(mm_walk))
     mmap_write_unlock(mm)

@@ -5,9 +5,10 @@ Context: who asks whether a flush is pending or nested has taken the PTL of an e
 """
 
 from linux.mm_types import Folio, mm_struct
-from linux.page_flags import folio_test_anon, folio_test_swapbacked
+from linux.mmzone import lru_list, lruvec, zone
+from linux.page_flags import folio_test_active, folio_test_anon, folio_test_swapbacked
 
-from ptelab.lang import atomic_dec, atomic_inc, atomic_read
+from ptelab.lang import at, atomic_dec, atomic_inc, atomic_read, lockdep_assert_held
 
 
 def folio_is_file_lru(folio: Folio) -> bool:
@@ -16,6 +17,51 @@ def folio_is_file_lru(folio: Folio) -> bool:
     Differs: it is so of every folio of a file, as those of shmem are not swapped out here.
     """
     return not folio_test_anon(folio) or not folio_test_swapbacked(folio)
+
+
+def folio_lru_list(folio: Folio) -> lru_list:
+    """The list that a folio belongs on.  Left out: anonymous memory, and memory that is locked."""
+    return lru_list.LRU_ACTIVE_FILE if folio_test_active(folio) else lru_list.LRU_INACTIVE_FILE
+
+
+def lruvec_add_folio(vec: lruvec, folio: Folio) -> None:
+    """Put a folio at the head of the list that it belongs on.
+
+    Context: lru_lock held.
+    """
+    lockdep_assert_held(at(zone, 0).lru_lock)
+    lru = folio_lru_list(folio)
+    vec.size[lru] += 1
+    first = vec.first[lru]
+    folio.lru_next = first
+    folio.lru_prev = None
+    if first is None:
+        vec.last[lru] = folio
+    else:
+        first.lru_prev = folio
+    vec.first[lru] = folio
+
+
+def lruvec_del_folio(vec: lruvec, folio: Folio) -> None:
+    """Take a folio from its list.
+
+    Context: lru_lock held.
+    """
+    lockdep_assert_held(at(zone, 0).lru_lock)
+    lru = folio_lru_list(folio)
+    next = folio.lru_next
+    prev = folio.lru_prev
+    if next is None:
+        vec.last[lru] = prev
+    else:
+        next.lru_prev = prev
+    if prev is None:
+        vec.first[lru] = next
+    else:
+        prev.lru_next = next
+    folio.lru_next = None
+    folio.lru_prev = None
+    vec.size[lru] -= 1
 
 
 def inc_tlb_flush_pending(mm: mm_struct) -> None:

@@ -76,7 +76,8 @@ class Folio:
     also knows its holder; the other flags are members, those in the low bits of `mapping` too.  Differs: an anonymous
     folio has PG_lazyfree when it has no PG_swapbacked, and PG_isolated when it has no PG_lru.  Only folios of several
     pages have the map counts with long names, and PG_partially_mapped, which stands for the list of folios that are to
-    be split as well.  Left out: the LRU lists, statistics other than those of memory cgroups, PG_referenced.
+    be split as well.  Differs: struct list_head `lru` is two members.  Left out: statistics other than those of memory
+    cgroups.
     """
 
     _refcount: atomic_t
@@ -97,6 +98,10 @@ class Folio:
     PG_swapcache: bool
     PG_lazyfree: bool
     PG_isolated: bool
+    PG_active: bool
+    PG_referenced: bool
+    lru_next: Folio | None
+    lru_prev: Folio | None
     swap: swp_entry_t
     mapping: address_space | None
     index: pgoff_t

@@ -228,3 +228,33 @@ def folio_set_unevictable(folio: Folio) -> None:
 def folio_clear_unevictable(folio: Folio) -> None:
     """Give the folio back to reclaim."""
     clear_bit(folio.PG_unevictable)
+
+
+def folio_test_active(folio: Folio) -> bool:
+    """Whether the folio is, or is to be, on the list of those in use."""
+    return test_bit(folio.PG_active)
+
+
+def folio_set_active(folio: Folio) -> None:
+    """Say that the folio goes to the list of those in use."""
+    set_bit(folio.PG_active)
+
+
+def folio_clear_active(folio: Folio) -> None:
+    """Say that the folio goes to the list that reclaim takes from."""
+    clear_bit(folio.PG_active)
+
+
+def folio_set_referenced(folio: Folio) -> None:
+    """Say that the folio has been used since reclaim came by."""
+    set_bit(folio.PG_referenced)
+
+
+def folio_clear_referenced(folio: Folio) -> None:
+    """Forget that the folio has been used."""
+    clear_bit(folio.PG_referenced)
+
+
+def folio_test_clear_referenced(folio: Folio) -> bool:
+    """Forget that the folio has been used; whether it was."""
+    return test_and_clear_bit(folio.PG_referenced)

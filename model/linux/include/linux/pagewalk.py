@@ -14,12 +14,13 @@ from ptelab.lang import onstack, u4, u8
 
 
 class mm_walk_ops(IntEnum):
-    """The sets of callbacks that there are."""
+    """The sets of callbacks that there are.  Differs: clear_refs has two, in place of the type in `private`."""
 
     wp_walk_ops = 0
     clean_walk_ops = 1
     mincore_walk_ops = 2
     clear_refs_walk_ops = 3
+    clear_refs_all_walk_ops = 4
 
 
 class page_walk_lock(IntEnum):

@@ -11,6 +11,7 @@ from arch.x86.mm.pgtable import (  # noqa: F401
     pmdp_set_access_flags,
     ptep_clear_flush_young,
     ptep_set_access_flags,
+    ptep_test_and_clear_young,
 )
 from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
