@@ -164,7 +164,8 @@ class ModelCounts:
         compiled = frontend.compile_model(sources, roots)
         self._names = {name: key for key, (_, name) in compiled.names.items()}
         watch = [self._names[f] for f in WATCHED if f in self._names]
-        params = _params(scenarios, compiled.module, compiled.param_defaults)
+        pages, offset = max(s.pages for s in scenarios), max(s.offset for s in scenarios)
+        params = sizes(pages, offset, compiled.module, compiled.param_defaults)
         events_max = 4 * max(s.pages for s in scenarios) + 1000
         self._run = Sequential(compiled.module, params, [self._names[r] for r in roots], watch, events_max)
 
@@ -270,18 +271,19 @@ def moved(s: Statement) -> int:
     return (s.count // ENTRIES + 2) * ENTRIES
 
 
-def _params(scenarios: Sequence[Counting], module: ir.Module, defaults: Mapping[str, int]) -> dict[str, int]:
-    tables = max((BASE_PAGE + s.offset + 2 * s.pages) // ENTRIES + 3 for s in scenarios)
+def sizes(pages: int, offset: int, module: ir.Module, defaults: Mapping[str, int]) -> dict[str, int]:
+    """The layout for a mapping of so many pages that begins so far from the beginning of a table."""
+    tables = (BASE_PAGE + offset + 2 * pages) // ENTRIES + 3
     addresses = tables * ENTRIES
     params = dict(defaults) | {name: value for name, value in _SIZES.items() if name in defaults}
     params |= {"NR_CPUS": 1, "NR_THREADS": 1, "VALUE_MAX": 1, "NR_PAGES": addresses, "PTRS_PER_PMD": tables,
                "FILE_PAGES": addresses, "ZERO_PAGES": 1}  # fmt: skip
-    folios = 3 * max(s.pages for s in scenarios) + 8
-    sizes = {
+    folios = 3 * pages + 8
+    pools = {
         "mm_struct": 2, "mm_context_t": 2, "Folio": folios, "Frame": folios, "Buddy": folios, "vm_area_struct": 2,
         "Child": 2, "Table": 2 * tables, "ptdesc": 2 * tables, "pte_p": 2 * tables * ENTRIES, "pmd_p": 2 * tables,
     }  # fmt: skip
     for struct in module.structs.values():
         if struct.kind in ("shared", "ghost"):
-            params[f"nr_{struct.name}"] = sizes.get(struct.name, 1)
+            params[f"nr_{struct.name}"] = pools.get(struct.name, 1)
     return params

@@ -6,7 +6,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping, Sequence
 
-_COLOURS = ("#1f6fb4", "#9cc4e4", "#c8651b", "#f0c49b")
+_COLOURS = ("#1f6fb4", "#9cc4e4", "#c8651b", "#f0c49b", "#3d8b4f", "#b5dcbd")
 _BAR, _GAP, _HEIGHT, _LEFT, _TOP, _BELOW = 30, 26, 160, 44, 18, 26
 _LEGEND = 19
 

@@ -27,6 +27,7 @@ class Entry:
     seen: str
     repeat: str  # a command
     figure: str = ""  # SVG
+    notes: str = ""
 
 
 def write(path: Path, entries: Sequence[Entry]) -> list[Path]:
@@ -68,6 +69,7 @@ def text(entries: Sequence[Entry]) -> str:
                                                                           ("the kernel says", e.seen)]  # fmt: skip
                 for who, said in ((who, said) for who, said in sides if said):
                     out += [f"    {who}", *(f"      {line}" for line in said.splitlines())]
+                out += [f"    {line}" for line in e.notes.splitlines()]
                 out += [f"    to repeat: {e.repeat}"]
     return "\n".join(out) + "\n"
 
@@ -136,6 +138,7 @@ def _details(entries: Sequence[Entry]) -> list[str]:
                 f'<div class="sides"><div>model<pre>{e(entry.model)}</pre></div>'
                 f"<div>kernel<pre>{e(entry.seen)}</pre></div></div>",
                 *([f"<p>{entry.figure}</p>"] if entry.figure else []),
+                *([f"<pre>{e(entry.notes)}</pre>"] if entry.notes else []),
                 f"<p>To repeat: <code>{e(entry.repeat)}</code></p></details>",
             ]
     return out

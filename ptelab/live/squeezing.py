@@ -258,13 +258,13 @@ def sorts(scenario: Squeezing) -> tuple[int, int]:
     return touched, scenario.pages - touched
 
 
-def show(scenario: Squeezing, left: Sequence[Left]) -> str:
-    """In lines: what is left of the touched pages and of the others."""
+def show(scenario: Squeezing, left: Sequence[Left]) -> list[str]:
+    """A line for each squeeze: what is left of the touched pages and of the others."""
     touched, others = sorts(scenario)
-    return "\n".join(
+    return [
         f"-{mb} MB: {one.touched:5} of {touched} touched, {one.others:6} of {others} others"
         for mb, one in zip(scenario.squeezed, left, strict=True)
-    )
+    ]
 
 
 def agree(scenario: Squeezing, model: Sequence[Left], kernel: Sequence[Left]) -> bool:

@@ -87,6 +87,10 @@ class Sequential:
             found.append(Event(name, dict(zip(params, self.cells[at0 + 1 : at0 + _EVENT_WORDS], strict=False))))
         return found
 
+    def value(self, struct: str, field: str, element: int, index: int = 0) -> int:
+        """The first part of a shared member as the last call has left it; of a handle, 0 is none."""
+        return self.cells[_HEAD_WORDS + self.memory.columns[struct, field].cell(element, index)]
+
     def reason(self, what: str, at: ir.At) -> int:
         """The status that means this."""
         self.reasons.append((what, at))
