@@ -6,7 +6,7 @@ from cpu import load, store
 from driver import bo_destroy, vmw_bo_dirty_scan, vmw_bo_dirty_transfer, vmw_bo_dirty_unmap
 from entry import fault_entry
 from filesystem import write_folio
-from fs.proc.task_mmu import CLEAR_REFS_SOFT_DIRTY, clear_refs_write
+from fs.proc.task_mmu import CLEAR_REFS_SOFT_DIRTY, clear_refs_write, do_pagemap_scan
 from fs.userfaultfd import userfaultfd_register, userfaultfd_writeprotect
 from hw.memory import Addr, Frame, Value
 from kernel.exit import exit_mm
@@ -278,6 +278,13 @@ def clear_refs() -> None:
 
 
 UFFDIO_WRITEPROTECT_MODE_WP = 1
+PM_SCAN_WP_MATCHING = 1
+
+
+def pagemap_scan(addr: Addr, len: Addr, flags: u3) -> u8:
+    """ioctl(2) PAGEMAP_SCAN for PAGE_IS_WRITTEN: a bit for each page.  The thread starts here."""
+    choose(1)
+    return do_pagemap_scan(get_current().mm, addr, addr + len, flags == PM_SCAN_WP_MATCHING)
 
 
 def uffdio_register(addr: Addr, len: Addr) -> Errno:

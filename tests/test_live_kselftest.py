@@ -107,6 +107,16 @@ NAMES = {
         "test_prctl_unmerge: Pages were unmerged": "ksm_unmerge",
         "test_prctl_fork: value is inherited": "",
     },
+    "mremap_dontunmap": {"mremap_dontunmap_simple": "mremap_dontunmap", "mremap_dontunmap_partial_mapping": ""},
+    "pagemap_ioctl": {
+        "Page testing: only middle page dirty": "scan_written",
+        "Huge page testing: only middle page dirty": "",
+        "File memory testing: all pages must be written": "scan_written+private",
+        "mprotect_tests Both pages written": "scan_written",
+        "mprotect_tests Both pages written after remap and mprotect": "scan_written+mprotect",
+        "sanity_tests_sd Zero range size is valid": "",
+        "Test test_simple": "scan_written+store",
+    },
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from invariants.observe import content_of, entry_of, slot_of
 from linux.huge_mm import HPAGE_PMD_NR
 from linux.mm import VM_SHARED
 from linux.mm_types import Folio, mm_struct, vm_area_struct
+from linux.mman import MREMAP_DONTUNMAP
 from linux.sched import task_struct
 from linux.types import Errno
 from mm.gup import gup_fast, pin_user_pages_fast
@@ -29,13 +30,14 @@ from mm.memory import (
     wp_page_reuse,
 )
 from mm.mmap import sys_munmap
+from mm.mremap import do_mremap
 from mm.rmap import discard_lazyfree
 from mm.vmscan import remove_swap_mapping
 from setup import setup_anon_huge, setup_anon_pte, setup_swap_pte, setup_vma
 from stubs.memory import free_frozen_pages
 from user import Device, dma_read, dma_write, fork, madvise, munmap, put_user_pages, put_user_pages_dirty
 
-from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, pool, reach, thread_id, u4, u5
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_entry, on_return, pool, reach, thread_id, u3, u4, u5
 
 
 @ghost
@@ -317,6 +319,22 @@ def madvise_took_pages(addr: Addr, len: Addr, advice: u5) -> None:
         for a in range(NR_PAGES):
             if addr <= a < addr + len:
                 view_of(mm, a).zaps = view_of(mm, a).zaps - 1
+
+
+@on_entry(do_mremap)
+def mremap_takes_pages(addr: Addr, old_len: Addr, flags: u3, new_addr: Addr) -> None:
+    """mremap takes pages away from an address that stays mapped, and brings them to another."""
+    if flags & MREMAP_DONTUNMAP != 0:
+        zap_begins(addr, old_len)
+        zap_begins(new_addr, old_len)
+
+
+@on_return(do_mremap)
+def mremap_took_pages(addr: Addr, old_len: Addr, flags: u3, new_addr: Addr) -> None:
+    """mremap took pages away."""
+    if flags & MREMAP_DONTUNMAP != 0:
+        zap_ends(addr, old_len)
+        zap_ends(new_addr, old_len)
 
 
 # ---------------------------------------------------------------------------------------------- situations

@@ -19,6 +19,7 @@ from asm.pgtable import (
     pmd_none,
     pmd_pfn,
     pmd_protnone,
+    pte_clear_uffd_wp,
     pte_dirty,
     pte_mkclean,
     pte_mkdirty,
@@ -139,7 +140,12 @@ from linux.pgtable import (
 )  # fmt: skip
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
-from linux.userfaultfd_k import uffd_disable_fault_around, userfaultfd_pte_wp, userfaultfd_wp
+from linux.userfaultfd_k import (
+    uffd_disable_fault_around,
+    userfaultfd_pte_wp,
+    userfaultfd_wp,
+    userfaultfd_wp_async,
+)
 from mm.filemap import filemap_map_pages, filemap_page_mkwrite, folio_unlock
 from mm.huge_memory import (
     __split_huge_pmd,
@@ -995,14 +1001,18 @@ def insert_pfn(vma: vm_area_struct, addr: Addr, pfn: Pfn, prot: pgprot_t) -> vm_
 def do_wp_page(vmf: vm_fault) -> vm_fault_t:
     """Handle a store to a present, read-only entry, or break a share for a reader.
 
-    Context: PTL held; it is dropped.  Left out: userfaultfd that resolves without asking user space.
+    Context: PTL held; it is dropped.
     """
     unshare = vmf.flags & FAULT_FLAG_UNSHARE != 0
     vma = vmf.vma
     if not unshare and userfaultfd_wp(vma):
         if userfaultfd_pte_wp(vma, ptep_get(vmf.pte)):
-            pte_unmap_unlock(vmf.pte, vmf.ptl)
-            return handle_userfault(vmf)
+            if not userfaultfd_wp_async(vma):
+                pte_unmap_unlock(vmf.pte, vmf.ptl)
+                return handle_userfault(vmf)
+            pte = pte_clear_uffd_wp(ptep_get(vmf.pte))
+            set_pte_at(vma.vm_mm, vmf.address, vmf.pte, pte)
+            vmf.orig_pte = pte
         if mm_tlb_flush_pending(vma.vm_mm):
             flush_tlb_page(vma, vmf.address)
     folio = vm_normal_page(vma, vmf.address, vmf.orig_pte)

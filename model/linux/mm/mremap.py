@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/mremap.c (v7.0).
 
-Left out: growing and shrinking, parts of VMAs, MREMAP_DONTUNMAP, and so all but a move of a whole VMA to an address
-that the caller names; huge pages and tables of PMDs; going back after a failure; accounting, seals, notifiers,
+Left out: growing and shrinking, parts of VMAs, and so all but a move of a whole VMA to an address that the caller
+names; huge pages and tables of PMDs; going back after a failure; accounting, seals, notifiers,
 userfaultfd's events.
 """
 
@@ -27,9 +27,9 @@ from asm.tlbflush import flush_tlb_range
 from config import CONFIG_HAVE_MOVE_PMD
 from linux.errno import EFAULT, EINVAL, ENOMEM
 from linux.fs import i_mmap_lock_write, i_mmap_unlock_write
-from linux.mm import pmd_lock, pte_alloc, pte_unmap_unlock, vma_lookup
+from linux.mm import VM_LOCKED, pmd_lock, pte_alloc, pte_unmap_unlock, vm_flags_clear, vma_lookup
 from linux.mm_types import ptdesc, vm_area_struct
-from linux.mman import MREMAP_FIXED, MREMAP_MAYMOVE
+from linux.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.pgtable import pmd_off, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr, Errno
@@ -253,16 +253,26 @@ def copy_vma_and_data(vma: vm_area_struct, addr: Addr, len: Addr, new_addr: Addr
     return 0 if move_page_tables(pmc) else ENOMEM
 
 
-def move_vma(vma: vm_area_struct, addr: Addr, len: Addr, new_addr: Addr) -> Errno:
-    """Move a VMA, and unmap where it was."""
+def dontunmap_complete(vma: vm_area_struct) -> None:
+    """The old VMA stays, without what it had.
+
+    Left out: anon_vma.
+    """
+    vm_flags_clear(vma, VM_LOCKED)
+
+
+def move_vma(vma: vm_area_struct, addr: Addr, len: Addr, flags: u3, new_addr: Addr) -> Errno:
+    """Move a VMA, and unmap where it was unless the caller wants to keep that."""
     vma_start_write(vma)
     err = copy_vma_and_data(vma, addr, len, new_addr)
-    if err == 0:
+    if err == 0 and flags & MREMAP_DONTUNMAP != 0:
+        dontunmap_complete(vma)
+    elif err == 0:
         do_vmi_munmap(vma.vm_mm, addr, len, False)
     return err
 
 
-def mremap_to(addr: Addr, len: Addr, new_addr: Addr) -> Errno:
+def mremap_to(addr: Addr, len: Addr, flags: u3, new_addr: Addr) -> Errno:
     """Move a VMA to where the caller says, whatever is mapped there."""
     mm = get_current().mm
     err = do_vmi_munmap(mm, new_addr, len, False)
@@ -271,7 +281,7 @@ def mremap_to(addr: Addr, len: Addr, new_addr: Addr) -> Errno:
     vma = vma_lookup(mm, addr)
     if vma is None:
         return EFAULT
-    return move_vma(vma, addr, len, new_addr)
+    return move_vma(vma, addr, len, flags, new_addr)
 
 
 def do_mremap(addr: Addr, old_len: Addr, new_len: Addr, flags: u3, new_addr: Addr) -> Errno:
@@ -279,7 +289,7 @@ def do_mremap(addr: Addr, old_len: Addr, new_len: Addr, flags: u3, new_addr: Add
 
     Differs: returns 0, as the new address is what the caller says.
     """
-    if flags != MREMAP_MAYMOVE | MREMAP_FIXED or old_len != new_len or new_len == 0:
+    if flags & ~MREMAP_DONTUNMAP != MREMAP_MAYMOVE | MREMAP_FIXED or old_len != new_len or new_len == 0:
         return EINVAL
     if addr + old_len > TASK_SIZE or new_addr + new_len > TASK_SIZE:
         return EINVAL
@@ -292,7 +302,7 @@ def do_mremap(addr: Addr, old_len: Addr, new_len: Addr, flags: u3, new_addr: Add
     if vma is not None:
         ret = EINVAL
         if vma.vm_start == addr and vma.vm_end == addr + old_len:
-            ret = mremap_to(addr, old_len, new_addr)
+            ret = mremap_to(addr, old_len, flags, new_addr)
     mmap_write_unlock(mm)
     return ret
 

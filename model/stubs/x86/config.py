@@ -4,6 +4,7 @@
 CONFIG_TLB_GENERATIONS is no option of Linux, which always counts the flushes of an mm and keeps what a CPU has loaded.
 Where no CPU ever changes its mm nor is lazy, both decide nothing but which flushes are needless, and cost many states.
 CONFIG_MADVISE_FAULTS is none either, on any architecture: whether madvise knows what takes page faults.
+CONFIG_UFFD_WP_ASYNC is none: whether all that is registered with userfaultfd is so with UFFD_FEATURE_WP_ASYNC.
 """
 
 from ptelab.lang import param
@@ -18,3 +19,4 @@ CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH = CONFIG_SMP
 CONFIG_PT_RECLAIM = 1
 CONFIG_SWAP = param("CONFIG_SWAP", 0)
 CONFIG_MADVISE_FAULTS = param("CONFIG_MADVISE_FAULTS", 0)
+CONFIG_UFFD_WP_ASYNC = param("CONFIG_UFFD_WP_ASYNC", 0)

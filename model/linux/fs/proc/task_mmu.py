@@ -1,16 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors fs/proc/task_mmu.c (v7.0).
 
-Left out: all but clear_refs, to which 4 is written, or 1 if LRU_LISTS is 1; huge entries; notifiers.
+Left out: all but clear_refs, to which 4 is written, or 1 if LRU_LISTS is 1, and PAGEMAP_SCAN for pages that were
+written; huge entries; notifiers.
 """
 
 from asm.page import TASK_SIZE
 from asm.pgtable import (
     pgtable_supports_soft_dirty,
     pte_clear_soft_dirty,
+    pte_mkuffd_wp,
     pte_none,
     pte_present,
     pte_swp_clear_soft_dirty,
+    pte_swp_mkuffd_wp,
+    pte_swp_uffd_wp,
+    pte_uffd_wp,
     pte_write,
     pte_wrprotect,
     ptep_modify_prot_commit,
@@ -18,23 +23,24 @@ from asm.pgtable import (
     ptep_test_and_clear_young,
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
-from asm.tlbflush import flush_tlb_mm
+from asm.tlbflush import flush_tlb_mm, flush_tlb_range
 from linux.mm import VM_PFNMAP, VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_mapping, pte_unmap_unlock, vm_flags_clear
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending
 from linux.mm_types import mm_struct, vm_area_struct
-from linux.mmap_lock import mmap_write_lock, mmap_write_unlock
+from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock
 from linux.mmzone import LRU_LISTS
 from linux.page_flags import folio_clear_referenced
 from linux.pagewalk import mm_walk, mm_walk_ops, page_walk_action
 from linux.pgtable import ptep_get, set_pte_at
 from linux.types import Addr
+from linux.userfaultfd_k import userfaultfd_wp
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
 from mm.pagewalk import walk_page_range
 from mm.pgtable_generic import pte_offset_map_lock
 from mm.vma import vma_find
 
-from ptelab.lang import at, index_of, new, u3
+from ptelab.lang import at, index_of, new, u3, u8
 
 CLEAR_REFS_ALL = 1
 CLEAR_REFS_SOFT_DIRTY = 4
@@ -133,3 +139,96 @@ def clear_refs_write(mm: mm_struct, type: u3) -> None:
     elif LRU_LISTS == 1:
         walk_page_range(mm, 0, TASK_SIZE, mm_walk_ops.clear_refs_all_walk_ops, new(mm_walk))
     mmap_write_unlock(mm)
+
+
+def is_pagemap_scan(walk: mm_walk) -> bool:
+    """Whether a walk is one of PAGEMAP_SCAN.
+
+    Differs: that is so in Linux where pagemap_scan_ops are; there are two here, one for PM_SCAN_WP_MATCHING.
+    """
+    return walk.ops == mm_walk_ops.pagemap_scan_ops or walk.ops == mm_walk_ops.pagemap_scan_wp_ops
+
+
+def pagemap_scan_test_walk(start: Addr, end: Addr, walk: mm_walk) -> bool:
+    """Whether a VMA is not to be walked: one that is not registered cannot be protected, and a PFN map has no pages."""
+    if walk.ops == mm_walk_ops.pagemap_scan_wp_ops and not userfaultfd_wp(walk.vma):
+        return True
+    return walk.vma.vm_flags & VM_PFNMAP != 0
+
+
+def make_uffd_wp_pte(vma: vm_area_struct, addr: Addr, pte: pte_p, ptent: pte_t) -> None:
+    """Let the next store through an entry be noted.
+
+    Context: PTL held.  Left out: markers in empty entries.
+    """
+    if pte_present(ptent):
+        old_pte = ptep_modify_prot_start(vma, addr, pte)
+        ptent = pte_mkuffd_wp(old_pte)
+        ptep_modify_prot_commit(vma, addr, pte, old_pte, ptent)
+    elif not pte_none(ptent):
+        set_pte_at(vma.vm_mm, addr, pte, pte_swp_mkuffd_wp(ptent))
+
+
+def pagemap_scan_output(written: bool, walk: mm_walk) -> None:
+    """Note whether the next page was written.
+
+    Differs: a bit for each page instead of ranges, and so no limit.
+    """
+    if written:
+        walk.vec = walk.vec | (1 << walk.pages)
+    walk.pages += 1
+
+
+def pagemap_scan_pmd_entry(pmd: pmd_p, start: Addr, end: Addr, walk: mm_walk) -> None:
+    """Note which pages of a PTE table were written, and let the next store to them be noted.
+
+    The flush comes before the PTL is dropped: no store may go through an old TLB entry once the caller knows.
+    Left out: every other category than PAGE_IS_WRITTEN.
+    """
+    vma = walk.vma
+    start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, start)
+    if start_pte is None:
+        walk.action = page_walk_action.ACTION_AGAIN
+        return
+    flush = False
+    pte = start_pte
+    addr: Addr = start
+    while True:
+        ptent = ptep_get(pte)
+        protected = pte_uffd_wp(ptent) if pte_present(ptent) else pte_swp_uffd_wp(ptent)
+        pagemap_scan_output(not protected, walk)
+        if not protected and walk.ops == mm_walk_ops.pagemap_scan_wp_ops:
+            make_uffd_wp_pte(vma, addr, pte, ptent)
+            if not flush:
+                start = addr
+            flush = True
+        addr += 1
+        if addr == end:
+            break
+        pte = at(pte_p, index_of(pte) + 1)
+    if flush:
+        flush_tlb_range(vma, start, addr)
+    pte_unmap_unlock(start_pte, ptl)
+
+
+def pagemap_scan_pte_hole(addr: Addr, end: Addr, walk: mm_walk) -> None:
+    """Where there is no table nothing was written.
+
+    Left out: markers, for which Linux makes a table.
+    """
+    while addr < end:
+        pagemap_scan_output(False, walk)
+        addr += 1
+
+
+def do_pagemap_scan(mm: mm_struct, start: Addr, end: Addr, wp_matching: bool) -> u8:
+    """Find out which pages of a range were written since they were protected: a bit for each.
+
+    Differs: a range of one VMA only.
+    """
+    walk = new(mm_walk)
+    mmap_read_lock(mm)
+    ops = mm_walk_ops.pagemap_scan_wp_ops if wp_matching else mm_walk_ops.pagemap_scan_ops
+    walk_page_range(mm, start, end, ops, walk)
+    mmap_read_unlock(mm)
+    return walk.vec

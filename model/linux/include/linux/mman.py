@@ -14,6 +14,7 @@ PROT_WRITE = 2
 
 MREMAP_MAYMOVE = 1
 MREMAP_FIXED = 2
+MREMAP_DONTUNMAP = 4
 
 
 def calc_vm_prot_bits(prot: u3) -> vm_flags_t:

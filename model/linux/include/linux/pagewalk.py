@@ -21,6 +21,8 @@ class mm_walk_ops(IntEnum):
     mincore_walk_ops = 2
     clear_refs_walk_ops = 3
     clear_refs_all_walk_ops = 4
+    pagemap_scan_ops = 5
+    pagemap_scan_wp_ops = 6
 
 
 class page_walk_lock(IntEnum):
@@ -41,7 +43,7 @@ class page_walk_action(IntEnum):
 class mm_walk:
     """A walk, and what struct wp_walk and struct clean_walk of mm/mapping_dirty_helpers.c hold.
 
-    `vec`: what mincore has found, a bit for each page; `pages`: of how many.
+    `vec`: what mincore or PAGEMAP_SCAN has found, a bit for each page; `pages`: of how many.
     """
 
     ops: mm_walk_ops
