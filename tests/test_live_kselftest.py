@@ -115,7 +115,7 @@ NAMES = {
         "mprotect_tests Both pages written": "scan_written",
         "mprotect_tests Both pages written after remap and mprotect": "scan_written+mprotect",
         "sanity_tests_sd Zero range size is valid": "",
-        "Test test_simple": "scan_written+store",
+        "Test test_simple": "scan_written", "transact_test count 0": "scan_written+store",
     },
 }  # fmt: skip
 
