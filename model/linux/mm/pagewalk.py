@@ -13,7 +13,6 @@ from config import CONFIG_UFFD_WP_ASYNC
 from fs.proc.task_mmu import (
     clear_refs_pte_range,
     clear_refs_test_walk,
-    is_pagemap_scan,
     pagemap_scan_pmd_entry,
     pagemap_scan_pte_hole,
     pagemap_scan_test_walk,
@@ -75,7 +74,7 @@ def walk_pmd_range(addr: Addr, end: Addr, walk: mm_walk) -> None:
         if pmd_none(pmdp_get_lockless(pmd)):
             if walk.ops == mm_walk_ops.mincore_walk_ops:
                 mincore_unmapped_range(addr, next, walk)
-            elif CONFIG_UFFD_WP_ASYNC == 1 and is_pagemap_scan(walk):
+            elif CONFIG_UFFD_WP_ASYNC == 1 and walk.ops >= mm_walk_ops.pagemap_scan_ops:
                 pagemap_scan_pte_hole(addr, next, walk)
         elif walk.ops == mm_walk_ops.mincore_walk_ops:
             mincore_pte_range(pmd, addr, next, walk)
@@ -83,7 +82,7 @@ def walk_pmd_range(addr: Addr, end: Addr, walk: mm_walk) -> None:
             clear_refs_pte_range(pmd, addr, next, walk)
         elif LRU_LISTS == 1 and walk.ops == mm_walk_ops.clear_refs_all_walk_ops:
             clear_refs_pte_range(pmd, addr, next, walk)
-        elif CONFIG_UFFD_WP_ASYNC == 1 and is_pagemap_scan(walk):
+        elif CONFIG_UFFD_WP_ASYNC == 1 and walk.ops >= mm_walk_ops.pagemap_scan_ops:
             pagemap_scan_pmd_entry(pmd, addr, next, walk)
         else:
             walk_pte_range(pmd, addr, next, walk)
@@ -97,7 +96,7 @@ def walk_page_test(start: Addr, end: Addr, walk: mm_walk) -> bool:
         return clear_refs_test_walk(start, end, walk)
     if LRU_LISTS == 1 and walk.ops == mm_walk_ops.clear_refs_all_walk_ops:
         return clear_refs_test_walk(start, end, walk)
-    if CONFIG_UFFD_WP_ASYNC == 1 and is_pagemap_scan(walk):
+    if CONFIG_UFFD_WP_ASYNC == 1 and walk.ops >= mm_walk_ops.pagemap_scan_ops:
         return pagemap_scan_test_walk(start, end, walk)
     if walk.ops != mm_walk_ops.mincore_walk_ops:
         return wp_clean_test_walk(start, end, walk)

@@ -141,14 +141,6 @@ def clear_refs_write(mm: mm_struct, type: u3) -> None:
     mmap_write_unlock(mm)
 
 
-def is_pagemap_scan(walk: mm_walk) -> bool:
-    """Whether a walk is one of PAGEMAP_SCAN.
-
-    Differs: that is so in Linux where pagemap_scan_ops are; there are two here, one for PM_SCAN_WP_MATCHING.
-    """
-    return walk.ops == mm_walk_ops.pagemap_scan_ops or walk.ops == mm_walk_ops.pagemap_scan_wp_ops
-
-
 def pagemap_scan_test_walk(start: Addr, end: Addr, walk: mm_walk) -> bool:
     """Whether a VMA is not to be walked: one that is not registered cannot be protected, and a PFN map has no pages."""
     if walk.ops == mm_walk_ops.pagemap_scan_wp_ops and not userfaultfd_wp(walk.vma):
