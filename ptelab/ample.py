@@ -7,7 +7,8 @@ What the others may do is known by class of memory (`footprint`), and ends where
 that this thread holds.  What invariants read and write counts as accessed by the step that they belong to.
 
 Not taken are a choose, a daemon at rest (it never has to move), a step that raises a flag (the others' flags must be
-found too), and one position on each cycle of a thread (else others could be put off for ever).
+found too), one position on each cycle of a thread (else others could be put off for ever), and a step with which the
+run is over: what a daemon might have done before must not be put off to a time that never comes.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
 from ptelab.native import checkpoint, engine, store
-from ptelab.reduce import NONE
+from ptelab.reduce import NONE, REDUCTIONS
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -87,6 +87,40 @@ def test_the_engines_agree_on_two_phase_commit() -> None:
     """Neither engine may see what the other does not."""
     a, b = (explored("two_phase_commit", engine, nr_Manager=3) for engine in checking.ENGINES)
     assert (a.states, a.transitions, a.depth, a.outcomes) == (b.states, b.transitions, b.depth, b.outcomes)
+
+
+LAST_MOMENT = """
+from __future__ import annotations
+from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
+
+@struct
+class Words:
+    own: u1
+    seen: u1
+
+@thread()
+def program() -> None:
+    at(Words, 0).own = 1
+
+@daemon(cpu=0)
+def hardware() -> None:
+    while True:
+        at(Words, 0).seen = choose(2)
+
+@ghost
+def final() -> u1:
+    return at(Words, 0).seen
+"""
+
+
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_what_hardware_does_in_the_last_moment_is_not_put_off(tmp_path: Path, engine: checking.EngineName) -> None:
+    """No reduction may take the step that ends a run first: a daemon that could have moved never would."""
+    file = tmp_path / "last.py"
+    file.write_text(LAST_MOMENT, encoding="utf-8")
+    for reductions in (NONE, frozenset(REDUCTIONS)):
+        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
+        assert set(found.outcomes) == {(0,), (1,)}
 
 
 # ---------------------------------------------------------------------------------------------- explore
