@@ -5,7 +5,8 @@ Where the search packs a small layout into a few words and can stop at every ste
 own, calls are calls, and nothing is ever given back.  Other threads do not exist: a wait for one is an error, as is a
 flag.  A choice takes its first alternative.
 
-Differs: integers are words, whatever their declared width; only sizes of pools and arrays are checked.
+Differs: integers are words, whatever their declared width, and what is shifted out of one is lost; only sizes of pools
+and arrays are checked.
 """
 
 from __future__ import annotations
@@ -198,6 +199,12 @@ class _Coder(Emitter):
             case ir.Bin("and" | "or" as op, a, b):
                 x, y = self._truth(a), self._truth(b)
                 return self._bit(f"{op} i1 {x}, {y}")
+            case ir.Bin("<<" | ">>" as op, a, b):  # what is shifted out of a word is lost
+                x, y = self._value(a), self._value(b)
+                far = self.emit(f"icmp ugt i64 {y}, 63")
+                near = self.emit(f"select i1 {far}, i64 63, i64 {y}")
+                shifted = self.emit(f"{_SIMPLE[op]} i64 {x}, {near}")
+                return shifted if op == ">>" else self.emit(f"select i1 {far}, i64 0, i64 {shifted}")
             case ir.Bin(op, a, b):
                 x, y = self._value(a), self._value(b)
                 return self.emit(f"{_SIMPLE[op]} i64 {x}, {y}") if op in _SIMPLE else (
