@@ -222,6 +222,14 @@ def test_the_model_is_asked_the_same(tree: Path) -> None:
     assert [line["status"] for line in lines] == ["ok", "failed", "skipped"]
 
 
+def test_a_number_that_is_said_twice_is_not_compared(tree: Path) -> None:
+    """A child of a test that should have gone may go on with the rest, and nobody knows what is about what."""
+    twice = COW.replace("NOT ", "").replace("LAST;", 'puts("not ok 1 Basic COW after fork() ... with base page");')
+    (tree / TREE / "cow.c").write_text(twice)
+    status, text = live("--kselftest", str(tree), "cow")
+    assert status == 0 and "cow: 4 cases: 1 same, 3 skipped" in text and text.count("two of its processes") == 2
+
+
 def test_a_wrong_model_differs(tree: Path) -> None:
     """With a bug of 2020 undone, the model fails what the kernel does not."""
     status, text = live("--kselftest", str(tree), "cow", "--patch", "CVE-2020-29374")
@@ -252,6 +260,26 @@ def test_a_test_that_hangs_is_ended(tree: Path, tmp_path: Path) -> None:
     program = running.run(building.find(tree, ["cow"]), build, "cow", False, seconds=0.5)
     assert "did not come to an end" in program.broken and len(program.said.cases) == 3
     assert not processes(build)
+
+
+def test_nothing_stays_after_an_interrupt(tree: Path, tmp_path: Path) -> None:
+    """Ctrl-C while a test runs ends it, and takes the directory away."""
+    (tree / TREE / "cow.c").write_text(COW.replace("NOT ", "").replace("LAST;", "for (;;) pause();"))
+    place = tmp_path / "temporary"
+    place.mkdir()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "ptelab", "live", "--kselftest", str(tree), "cow"], stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(place)}, cwd=Path(__file__).parent.parent,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not any(processes(path) for path in place.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    build = next(place.iterdir())
+    program.send_signal(signal.SIGINT)
+    _, error = program.communicate(timeout=60)
+    assert program.returncode == 3 and "interrupted" in error
+    assert not list(place.iterdir()) and not processes(build)
 
 
 def test_nothing_stays_when_the_caller_is_killed(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def compiled(sources: Path, program: str, build: Path) -> Path:
     top = sources.parents[3] if len(sources.parents) > 3 else sources
     libraries = [*_LIBRARIES, *(["-luring"] if (build / "local_config.h").stat().st_size else [])]
     directories = [build, sources, sources.parent, top]
-    words = [*files, "-O2", "-w", "-D_GNU_SOURCE", *(f"-I{directory}" for directory in directories)]
+    words = [*files, "-w", "-D_GNU_SOURCE", *(f"-I{directory}" for directory in directories)]
     said: list[str] = []
     for headers in (top / "usr/include", top / "tools/include/uapi", None):  # `make headers`, else perf's, else libc's
         if headers is None or headers.is_dir():

@@ -33,6 +33,8 @@ PROFILES = {"x86_64": "x86_64", "aarch64": "arm64+hafdbs", "s390x": "s390"}
 _TIME_S = 120.0  # for a twin
 _WORDS = {"ok": "same", "failed": "DIFFERENT", "none": "no twin", "skipped": "skipped", "incomplete": "no answer"}
 
+TWICE = "the test says two things of this number, as two of its processes speak"
+
 Say = Callable[[str], object]
 
 
@@ -60,7 +62,9 @@ class Line:
         """Why nothing is compared."""
         if self.status == "none":
             return self.row.none if self.row else "the table does not know this case"
-        return tap.reason(self.case) if self.status == "skipped" else ""
+        if self.status == "skipped":
+            return tap.reason(self.case) if self.case.answer == "skip" else TWICE
+        return ""
 
     def text(self) -> str:
         """The line."""
@@ -163,6 +167,7 @@ def _run(sources: Path, names: Sequence[str], unmerge: bool, explain: Say) -> li
 def _compare(program: Program, twins: Table, model: Twins) -> list[Line]:
     lines = []
     cases = program.said.cases
+    often = Counter(case.number for case in cases)
     for case, title in zip(cases, tap.titles(cases), strict=True):
         row = table.find(twins[program.name], case)
         if row and row.twin and (why := model.unable(row)):
@@ -170,7 +175,7 @@ def _compare(program: Program, twins: Table, model: Twins) -> list[Line]:
         answer = model.answer(row) if row and row.twin else None
         if answer is None:
             status = "none"
-        elif case.answer == "skip":
+        elif case.answer == "skip" or often[case.number] > 1:
             status = "skipped"
         elif answer.word == "unknown":
             status = "incomplete"
