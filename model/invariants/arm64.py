@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What only arm64 knows: an entry is broken before it is made another; who sets the access flag and the dirty state.
 
-Flag: entry_changed_in_use.
+Flags: entry_changed_in_use, dirty_read_only.
 """
 
 from asm.pgtable import (
@@ -10,6 +10,9 @@ from asm.pgtable import (
     pmd_pfn,
     pmd_present,
     pte_hw_dirty,
+    pte_rdonly,
+    pte_sw_dirty,
+    pte_write,
     ptep_set_access_flags,
     set_pmd,
     set_pte,
@@ -50,6 +53,13 @@ def always_broken_before_made(ptep: pte_p, pte: pte_t) -> None:
         flag("entry_changed_in_use", entry=index_of(ptep), cpu=cpu_id())
     elif pte.valid and cached_somewhere(ptep, pte.pfn):
         reach("made_before_flushed")
+
+
+@on_entry(set_pte)
+def always_dirty_lets_store(pte: pte_t) -> None:
+    """What software knows to be dirty and lets be written is not read-only: no store has to be noted any more."""
+    if pte.valid and pte_write(pte) and pte_sw_dirty(pte) and pte_rdonly(pte):
+        flag("dirty_read_only", cpu=cpu_id())
 
 
 @ghost

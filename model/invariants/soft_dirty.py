@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Soft-dirty: what was stored to after clear_refs has returned is known to user space.
 
-Flag: soft_dirty_lost.
+Flags: soft_dirty_lost, soft_dirty_kept.
 """
 
 from asm.pgtable import pgtable_supports_soft_dirty, pte_none, pte_present, pte_soft_dirty, pte_swp_soft_dirty
+from asm.pgtable_types import pte_p
 from cpu import write_memory
 from entry import mm_of_cpu
+from fs.proc.task_mmu import clear_soft_dirty, pte_is_pinned
 from hw.memory import NR_PAGES, Addr
 from invariants.observe import entry_of
 from linux.mm import VM_SOFTDIRTY
-from linux.mm_types import mm_struct
+from linux.mm_types import mm_struct, vm_area_struct
 from user import clear_refs
 
 from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_return
@@ -38,6 +40,16 @@ def stores_are_forgotten() -> None:
         for addr in range(NR_PAGES):
             soft_of(mm, addr).cleared = True
             soft_of(mm, addr).stored = False
+
+
+@on_return(clear_soft_dirty)
+def always_forgotten(vma: vm_area_struct, addr: Addr, pte: pte_p) -> None:
+    """An entry that clear_refs has been to is not soft-dirty, unless its page is pinned and it was let alone."""
+    entry = pte.pte
+    if pte_present(entry) and pte_soft_dirty(entry) and not pte_is_pinned(vma, addr, entry):
+        flag("soft_dirty_kept", addr=addr)
+    if not pte_present(entry) and not pte_none(entry) and pte_swp_soft_dirty(entry):
+        flag("soft_dirty_kept", addr=addr)
 
 
 @on_return(write_memory)

@@ -237,6 +237,7 @@ def _pools(test: Test, params: dict[str, int], module: ir.Module) -> dict[str, i
         "Buddy": folios,
         "Child": mms,
         "Device": params["NR_THREADS"],
+        "fault_view": params["NR_THREADS"],
         "private_view": mms * params["NR_PAGES"],
         "soft_view": mms * params["NR_PAGES"],
         "Table": tables,

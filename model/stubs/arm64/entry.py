@@ -2,7 +2,7 @@
 """The border of arm64: how an abort gets into the kernel, and what the invariants ask of a CPU."""
 
 from arch.arm64.mm.fault import do_mem_abort
-from cpu import WNR, Core, Cpu, pte_t
+from cpu import WNR, Core, Cpu, hafdbs, pte_t
 from hw.memory import Addr, CpuNr
 from linux.mm_types import mm_struct
 
@@ -39,3 +39,11 @@ def mm_of_cpu(cpu: CpuNr) -> mm_struct | None:
 def entry_lets_store(pte: pte_t) -> bool:
     """Whether the hardware may store through an entry without a change of it: valid and not read-only."""
     return pte.valid and not pte.rdonly
+
+
+@ghost
+def entry_serves(pte: pte_t, write: bool) -> bool:
+    """Whether an access of this CPU gets through an entry, perhaps with AF or AP[2] changed on the way."""
+    if not pte.valid or not pte.af and hafdbs() == 0:
+        return False
+    return not write or not pte.rdonly or pte.dbm and hafdbs() >= 2

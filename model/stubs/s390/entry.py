@@ -41,3 +41,9 @@ def mm_of_cpu(cpu: CpuNr) -> mm_struct | None:
 def entry_lets_store(pte: pte_t) -> bool:
     """Whether the hardware may store through an entry without a change of it: valid and not protected."""
     return pte.valid and not pte.protect
+
+
+@ghost
+def entry_serves(pte: pte_t, write: bool) -> bool:
+    """Whether an access gets through an entry: valid, and not protected from a store."""
+    return pte.valid and (not write or not pte.protect)

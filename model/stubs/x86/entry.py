@@ -39,3 +39,9 @@ def mm_of_cpu(cpu: CpuNr) -> mm_struct | None:
 def entry_lets_store(pte: pte_t) -> bool:
     """Whether the hardware may store through an entry without a change of it: present, writable and dirty."""
     return pte.present and pte.rw and pte.dirty
+
+
+@ghost
+def entry_serves(pte: pte_t, write: bool) -> bool:
+    """Whether an access gets through an entry: present, and writable for a store; A and D are set on the way."""
+    return pte.present and (not write or pte.rw)
