@@ -4,7 +4,7 @@
 Flags: young_for_nothing, copy_not_served.
 """
 
-from asm.pgtable import pte_young
+from asm.pgtable import pte_uffd_wp, pte_young
 from asm.pgtable_types import pte_p
 from entry import entry_lets_store
 from linux.mm import VM_WRITE
@@ -23,6 +23,10 @@ def always_old_in_child(dst_vma: vm_area_struct, dst_pte: pte_p) -> None:
 
 @on_return(copy_present_page)
 def always_copy_stored_to(dst_vma: vm_area_struct, dst_pte: pte_p, result: bool) -> None:
-    """The copy of a pinned page that a child gets is its own: if the mapping is writable, no store to it faults."""
-    if result and dst_vma.vm_flags & VM_WRITE != 0 and not entry_lets_store(dst_pte.pte):
+    """The copy of a pinned page that a child gets is its own: if the mapping is writable, no store to it faults.
+
+    Unless userfaultfd is to hear of it.
+    """
+    wanted = result and dst_vma.vm_flags & VM_WRITE != 0 and not pte_uffd_wp(dst_pte.pte)
+    if wanted and not entry_lets_store(dst_pte.pte):
         flag("copy_not_served", vma=index_of(dst_vma))

@@ -347,7 +347,13 @@ def folio_prealloc(src_mm: mm_struct, vma: vm_area_struct, addr: Addr, need_zero
 
 
 def copy_present_page(
-    dst_vma: vm_area_struct, dst_pte: pte_p, addr: Addr, rss: rss_vec, prealloc: Folio | None, page: Folio
+    dst_vma: vm_area_struct,
+    dst_pte: pte_p,
+    src_pte: pte_p,
+    addr: Addr,
+    rss: rss_vec,
+    prealloc: Folio | None,
+    page: Folio,
 ) -> bool:
     """Give the child a copy of a page that may be pinned; false when there is no page for it yet.
 
@@ -362,6 +368,8 @@ def copy_present_page(
     rss.count[MM_ANONPAGES] += 1
     pte = pfn_pte(folio_pfn(prealloc), dst_vma.vm_page_prot)
     pte = maybe_mkwrite(pte_mkdirty(pte), dst_vma)
+    if userfaultfd_pte_wp(dst_vma, ptep_get(src_pte)):
+        pte = pte_mkuffd_wp(pte)
     set_pte_at(dst_vma.vm_mm, addr, dst_pte, pte)
     return True
 
@@ -393,7 +401,7 @@ def copy_present_ptes(
         if folio_test_anon(folio):
             if not folio_try_dup_anon_rmap_pte(folio, dst_vma, src_vma):
                 folio_put(folio)
-                copied = copy_present_page(dst_vma, dst_pte, addr, rss, prealloc, folio)
+                copied = copy_present_page(dst_vma, dst_pte, src_pte, addr, rss, prealloc, folio)
                 return copied, copied
             rss.count[MM_ANONPAGES] += 1
         else:

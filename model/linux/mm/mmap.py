@@ -102,7 +102,8 @@ def dup_mmap(mm: mm_struct, oldmm: mm_struct) -> Errno:
 
     Whoever faults in the parent meanwhile waits for the mmap_lock, so that no store that a stale TLB entry lets through
     comes after a copy: the flush is done before the lock is dropped.
-    Left out: failures, which leave half a child; flags that keep a VMA from the child; statistics.
+    Left out: failures, which leave half a child; flags that keep a VMA from the child; dup_userfaultfd, so that a child
+    is registered as its parent is, which Linux does with UFFD_FEATURE_EVENT_FORK; statistics.
     """
     mmap_write_lock(oldmm)
     mmap_write_lock(mm)
