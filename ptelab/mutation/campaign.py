@@ -145,11 +145,21 @@ def _short(data: bytes) -> str:
 
 
 def useful(mutant: Mutant, runs: Sequence[Run], model: Path | None) -> list[Run]:
-    """The runs that execute a line that a mutant changes; no other can notice it."""
+    """The runs that execute a line that a mutant changes; no other can notice it.
+
+    A look at variables only is no step, and nobody notes it: who executes the line before it counts.
+    """
     label = str(model) if model is not None else "model"
-    lines = {(f"{label}/{mutant.path}", line) for line in mutant.lines}
     arch = owner(mutant.path)
-    return [r for r in runs if r.covered & lines and (not arch or Sources(r.arch, model).arch == arch)]
+    runs = [r for r in runs if not arch or Sources(r.arch, model).arch == arch]
+    lines = {(f"{label}/{mutant.path}", line) for line in mutant.lines}
+    found = [r for r in runs if r.covered & lines]
+    line = min(mutant.lines, default=0)
+    start = mutant.start
+    while not found and line > start:
+        line -= 1
+        found = [r for r in runs if (f"{label}/{mutant.path}", line) in r.covered]
+    return found
 
 
 def ordered(mutant: Mutant, runs: Sequence[Run], kills: Kills, hint: str) -> list[Run]:

@@ -62,10 +62,18 @@ class Mutant:
     text: str
     what: str
 
+    @property
+    def start(self) -> int:
+        """The line at which the function begins."""
+        return self._tree().lineno
+
+    def _tree(self) -> ast.FunctionDef:
+        tree = ast.parse(self.text)
+        return next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == self.function)
+
     def changed(self) -> str:
         """The function as it is after the change, without its comments and docstring."""
-        tree = ast.parse(self.text)
-        found = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == self.function)
+        found = self._tree()
         return "\n".join(ast.unparse(n) for n in found.body[bool(ast.get_docstring(found)) :])
 
 

@@ -18,7 +18,8 @@ Written by `ptelab mutate --table`. Each row is the model with one change after 
 A mutant is killed when a bundled test that executes the changed line has another result or raises a flag; the first
 test that did is named, which need not be the only one. A survivor is followed by the number of tests that executed the
 line and passed all the same, and by the reason that docs/survivors.toml gives; without one nobody has found out yet
-whether a test is missing. Mutants that were not tried are counted only."""
+whether a test is missing. That goes for lines that no test reaches, too. Mutants that were not tried are counted only.
+A verdict that is no kill holds for the tests that were tried, which need not be all."""
 
 
 def rows(mutants: Sequence[Mutant], judged: Mapping[str, Judged], reasons: Mapping[str, str]) -> Iterator[str]:
@@ -47,7 +48,7 @@ def _counts(mutants: Sequence[Mutant], judged: Mapping[str, Judged], reasons: Ma
         mine = [m for m in mutants if m.operator == name]
         counts = Counter(judged[m.id].verdict for m in mine if m.id in judged)
         counts["not explained"] = sum(
-            judged[m.id].verdict == SURVIVED and m.id not in reasons for m in mine if m.id in judged
+            judged[m.id].verdict in (SURVIVED, NOT_REACHED) and m.id not in reasons for m in mine if m.id in judged
         )
         counts["not tried"] = sum(m.id not in judged for m in mine)
         counts["all"] = len(mine)
