@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import multiprocessing
 import os
 import platform
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -93,25 +96,40 @@ class Twins:
 
     def unable(self, row: Row) -> str:
         """Why a twin cannot be asked; empty when it can."""
-        arch = row.arch or self._options.arch
-        return checking.skipped(_litmus(row.twin).on(arch), arch)
+        return checking.skipped(_litmus(row.twin).on(self._arch(row)), self._arch(row))
+
+    def ask(self, rows: Iterable[Row]) -> None:
+        """Ask all twins of some rows, several at a time."""
+        wanted = list(dict.fromkeys((row.twin, self._arch(row)) for row in rows))
+        workers = min(len(wanted) // 4, len(os.sched_getaffinity(0)))
+        if workers < 2:
+            return
+        options = replace(self._options, threads=1, memory_bytes=self._options.memory_bytes // workers)
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            futures = [pool.submit(_result, twin, replace(options, arch=arch)) for twin, arch in wanted]
+            self._known |= dict(zip(wanted, [future.result() for future in futures], strict=True))
 
     def answer(self, row: Row) -> Answer:
         """Whether the twin of a case has the result that means ok."""
-        result, flag = self._result(row.twin, row.arch or self._options.arch)
+        key = row.twin, self._arch(row)
+        if key not in self._known:
+            self._known[key] = _result(row.twin, replace(self._options, arch=key[1]))
+        result, flag = self._known[key]
         word = "unknown" if result == UNKNOWN else "ok" if result == row.ok and not flag else "not ok"
         return Answer(word, f"flag {flag}" if flag else result)
 
-    # The result, and a flag that the test's condition does not name.
-    def _result(self, twin: str, arch: str) -> tuple[str, str]:
-        if (twin, arch) not in self._known:
-            test = _litmus(twin)
-            _, verdict = checking.check(test, replace(self._options, arch=arch))
-            flags = sorted(set(verdict.exploration.flags) - named_flags(verdict.test))
-            self._known[twin, arch] = verdict.result, flags[0] if flags else ""
-        return self._known[twin, arch]
+    def _arch(self, row: Row) -> str:
+        return row.arch or self._options.arch
 
 
+# The result of a litmus test, and a flag that its condition does not name.
+def _result(twin: str, options: Options) -> tuple[str, str]:
+    _, verdict = checking.check(_litmus(twin), options)
+    flags = sorted(set(verdict.exploration.flags) - named_flags(verdict.test))
+    return verdict.result, flags[0] if flags else ""
+
+
+@functools.cache
 def _litmus(twin: str) -> Test:
     return litmus.read(bundled.directory("litmus") / f"{twin}.litmus")
 
@@ -138,6 +156,8 @@ def kselftest(directory: Path, names: Sequence[str], options: Options, unmerge: 
     explain(f"Kernel {kernel}, tests of {sources}, against the model of {options.arch}")
     programs = _run(sources, names or list(twins), unmerge, explain)
     model = Twins(options)
+    rows = [table.find(twins[p.name], case) for p in programs for case in p.said.cases]
+    model.ask(row for row in rows if row and row.twin and not model.unable(row))
     lines: list[Line] = []
     for program in programs:
         compared = _compare(program, twins, model)
