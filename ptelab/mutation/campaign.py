@@ -147,18 +147,16 @@ def _short(data: bytes) -> str:
 def useful(mutant: Mutant, runs: Sequence[Run], model: Path | None) -> list[Run]:
     """The runs that execute a line that a mutant changes; no other can notice it.
 
-    A look at variables only is no step, and nobody notes it: who executes the line before it counts.
+    A look at variables only is no step, and nobody notes it: who executes what stands in it or beside it counts.
     """
     label = str(model) if model is not None else "model"
     arch = owner(mutant.path)
     runs = [r for r in runs if not arch or Sources(r.arch, model).arch == arch]
-    lines = {(f"{label}/{mutant.path}", line) for line in mutant.lines}
-    found = [r for r in runs if r.covered & lines]
-    line = min(mutant.lines, default=0)
-    start = mutant.start
-    while not found and line > start:
-        line -= 1
-        found = [r for r in runs if (f"{label}/{mutant.path}", line) in r.covered]
+    for numbers in (mutant.lines, mutant.beside()):
+        lines = {(f"{label}/{mutant.path}", line) for line in numbers}
+        found = [r for r in runs if r.covered & lines]
+        if found:
+            break
     return found
 
 

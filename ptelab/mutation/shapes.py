@@ -62,10 +62,17 @@ class Mutant:
     text: str
     what: str
 
-    @property
-    def start(self) -> int:
-        """The line at which the function begins."""
-        return self._tree().lineno
+    def beside(self) -> set[int]:
+        """The lines of conditions and returns that are changed, of what stands in them, and just before and after."""
+        found: set[int] = set()
+        for node in ast.walk(self._tree()):
+            for field in ("body", "orelse"):
+                body = getattr(node, field, [])
+                for i, inner in enumerate(body if isinstance(body, list) else ()):
+                    if isinstance(inner, ast.If | ast.While | ast.Return) and inner.lineno in self.lines:
+                        for near in body[max(i - 1, 0) : i + 2]:
+                            found.update(range(near.lineno, near.end_lineno + 1))
+        return found
 
     def _tree(self) -> ast.FunctionDef:
         tree = ast.parse(self.text)
