@@ -14,7 +14,14 @@ from hw.memory import Addr
 from linux.mm_types import FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_NOPAGE, vm_fault_t
 from linux.pgtable import set_pmd_at, set_pte_at
 from mm.huge_memory import do_huge_pmd_numa_page
-from mm.memory import __handle_mm_fault, do_wp_page, handle_pte_fault
+from mm.memory import (
+    __handle_mm_fault,
+    do_wp_page,
+    handle_pte_fault,
+    wp_page_copy,
+    wp_page_shared,
+    wp_pfn_shared,
+)  # fmt: skip
 
 from ptelab.lang import flag, ghost, on_entry, on_return, this_thread, u8
 
@@ -84,6 +91,24 @@ def fault_goes_on() -> None:
 @on_entry(do_wp_page)
 def store_is_decided() -> None:
     """A page may have been brought from swap; whether it may be stored to is asked now."""
+    this_thread(fault_view).vain = False
+
+
+@on_entry(wp_page_copy)
+def store_is_copied() -> None:
+    """What asynchronous userfaultfd has changed in the entry is not yet the answer; nor in the next two."""
+    this_thread(fault_view).vain = False
+
+
+@on_entry(wp_page_shared)
+def store_is_announced() -> None:
+    """The file system is asked."""
+    this_thread(fault_view).vain = False
+
+
+@on_entry(wp_pfn_shared)
+def store_is_announced_to_driver() -> None:
+    """The driver is asked."""
     this_thread(fault_view).vain = False
 
 
