@@ -13,6 +13,7 @@ from linux.mm_types import Folio, mm_struct
 from linux.types import Errno
 from mm.memory import copy_nonpresent_pte, do_swap_page, map_swap_folio, swap_out_page, zap_nonpresent_ptes
 from mm.rmap import discard_lazyfree, unmap_anon_pte
+from mm.swap import lru_lazyfree
 from mm.swap_state import __swap_cache_prepare_and_add
 from mm.swapfile import folio_alloc_swap, folio_free_swap, swap_cluster_info
 from mm.vmscan import pageout, pageout_t, remove_swap_mapping
@@ -72,6 +73,12 @@ def sometimes_unmapped_to_swap(result: bool) -> None:
         reach("anon_unmapped")
     else:
         reach("anon_unmap_refused")
+
+
+@on_entry(lru_lazyfree)
+def sometimes_lazyfree() -> None:
+    """MADV_FREE says of a page that it need not be kept."""
+    reach("folio_made_lazyfree")
 
 
 @on_return(discard_lazyfree)
