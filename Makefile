@@ -14,11 +14,12 @@ model_files = $$(find model -name '*.py' $(foreach a,$(filter-out $(1),$(ARCHES)
 # Programs in the dialect that stand alone.
 PROGRAMS := bench/two_phase_commit.py bench/peterson.py bench/arm64_asid.py
 
-.PHONY: help setup demo test check check-model kernels update docs patches bench reductions clean
+.PHONY: help setup demo test exhaustive check check-model kernels update docs patches bench reductions clean
 
 help:
 	@echo 'make demo    check the bundled tests, then show the lost write of 2022'
 	@echo 'make test    run the tests'
+	@echo 'make exhaustive  run them on every profile: patches, too'
 	@echo 'make check   formatting, lints, types of the tool and of the model'
 	@echo 'make kernels boot other kernels of Debian under QEMU, and compare them with the model'
 	@echo 'make update  rewrite golden files and litmus/*.expected; then read git diff'
@@ -44,6 +45,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest $(PYTEST_PARALLEL)
+
+exhaustive: $(READY)
+	@$(BIN)/python -m pytest $(PYTEST_PARALLEL) --exhaustive
 
 check: $(READY)
 	@$(BIN)/ruff check --quiet .

@@ -14,6 +14,15 @@ gc.set_threshold(20_000, 50, 100)  # as in the command: a model is many objects 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="rewrite golden files and litmus/*.expected")
+    parser.addoption("--exhaustive", action="store_true", help="run also what another test says in much the same way")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what --exhaustive asks for."""
+    if not config.getoption("--exhaustive") and not config.getoption("--update"):
+        left_out = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
 
 
 @pytest.fixture

@@ -58,7 +58,8 @@ def test_bad_input_in_another_process_is_one_line(tmp_path: Path) -> None:
 
 def test_no_process_outlives_an_interrupt(tmp_path: Path) -> None:
     """Ctrl-C must end the processes, say what was not run, and not be a pass."""
-    work = [sys.executable, "-m", "ptelab", "check", "--jobs", "2", "--no-reduce", *TESTS]
+    large = ("madvise+madvise+store", "cow+store+load")  # without reductions: minutes
+    work = [sys.executable, "-m", "ptelab", "check", "--jobs", "2", "--no-reduce", "munmap+store_after", *large]
     with subprocess.Popen(work, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, process_group=0) as process:
         assert process.stdout is not None
         process.stdout.readline()  # the first test has been checked

@@ -292,7 +292,7 @@ def test_fingerprints_are_never_complete(bits: int, threads: int, monkeypatch: p
     monkeypatch.setattr(store, "SLOTS_MIN", 256)  # so that the table grows
     monkeypatch.setattr(engine, "PARALLEL_LEVEL", 4)
     program = (BENCH / "two_phase_commit.py", "--set", "nr_Manager=5", "--no-reduce", "--threads", str(threads))
-    result = run(*program, "--fingerprint", str(bits), "--memory", "1G", "--json")
+    result = run(*program, "--fingerprint", str(bits), "--memory", "6G", "--json")
     found = json.loads(result.stdout)
     assert (result.exit_code, found["complete"], found["stopped"]) == (3, False, "fingerprint")
     assert (found["fingerprint_bits"], found["states"], found["transitions"]) == (bits, 8_832, 37_345)
