@@ -78,6 +78,17 @@ def start(image: bytes, shared_fd: int, cpus: set[int] | None = None) -> int:
         os._exit(97)
 
 
+def patience(seconds: float) -> Callable[[], None]:
+    """What ends the wait for an agent that does not end: raises Hung after so long."""
+    deadline = time.monotonic() + seconds
+
+    def check() -> None:
+        if time.monotonic() > deadline:
+            raise Hung("the agent did not come to an end")
+
+    return check
+
+
 def finish(child: int, meanwhile: Callable[[], None]) -> None:
     """Wait until the agent has ended.  Raises Crashed and what `meanwhile` raises; nothing is left of it either way."""
     try:

@@ -65,13 +65,17 @@ class Counting:
         return any(s.call == "fork" for s in (*self.before, *self.counted))
 
 
-def read(path: Path) -> list[Counting]:
-    """The scenarios of a file.  Raises BadScenario."""
+def tables(path: Path) -> dict[str, Any]:
+    """What a file of scenarios holds.  Raises BadScenario."""
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadScenario(f"{path}: {error}") from error
-    return [_scenario(path, name, table) for name, table in tables.items()]
+
+
+def read(path: Path) -> list[Counting]:
+    """The scenarios of a file.  Raises BadScenario."""
+    return [_scenario(path, name, table) for name, table in tables(path).items()]
 
 
 def _scenario(path: Path, name: str, table: Any) -> Counting:

@@ -8,9 +8,8 @@ import mmap
 import os
 import struct
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -86,23 +85,12 @@ def _once(scenario: Counting, abilities: Abilities, known: Mapping[str, Tracepoi
             child = binary.start(binary.agent(machine), fd, {abilities.cpus[0]})
         finally:
             os.close(fd)
-        binary.finish(child, _patience())
+        binary.finish(child, binary.patience(_SECONDS))
         (error,) = struct.unpack_from("<q", memory, errors - shared.start)
         if error < 0:
             raise NoTracing(f"perf_event_open: {os.strerror(-error)}")
         ring = os.pread(out, (1 + RING_PAGES) * PAGE, 0)
     return _counts(scenario, ring, known)
-
-
-# What ends the wait for an agent that does not end.
-def _patience() -> Callable[[], None]:
-    deadline = time.monotonic() + _SECONDS
-
-    def check() -> None:
-        if time.monotonic() > deadline:
-            raise binary.Hung("the agent did not come to an end")
-
-    return check
 
 
 def _file(scenario: Counting, directory: Path | None, stack: contextlib.ExitStack) -> int:

@@ -12,9 +12,7 @@ import contextlib
 import os
 import select
 import tempfile
-import time
-import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from typing import Any
 from ptelab.live import binary
 from ptelab.live.cgroup import Group, group
 from ptelab.live.column import PAGE, Unable
-from ptelab.live.counting import BadScenario
+from ptelab.live.counting import BadScenario, tables
 from ptelab.live.probe import Abilities
 from ptelab.live.program import RESULTS, Label, Program, Shared
 from ptelab.live.running import on_disk
@@ -64,19 +62,14 @@ class Left:
 
 def is_squeezing(path: Path) -> bool:
     """Whether the scenarios of a file are of this kind."""
-    with contextlib.suppress(OSError, UnicodeDecodeError, tomllib.TOMLDecodeError):
-        tables = tomllib.loads(path.read_text(encoding="utf-8")).values()
-        return any(isinstance(t, dict) and "squeezed" in t for t in tables)
+    with contextlib.suppress(BadScenario):  # which the other kind will say of it
+        return any(isinstance(t, dict) and "squeezed" in t for t in tables(path).values())
     return False
 
 
 def read(path: Path) -> list[Squeezing]:
     """The scenarios of a file.  Raises BadScenario."""
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadScenario(f"{path}: {error}") from error
-    return [_scenario(path, name, table) for name, table in tables.items()]
+    return [_scenario(path, name, table) for name, table in tables(path).items()]
 
 
 def _scenario(path: Path, name: str, table: Any) -> Squeezing:
@@ -124,7 +117,7 @@ def _once(scenario: Squeezing, size: int, abilities: Abilities, directory: Path 
             with contextlib.suppress(binary.Crashed):
                 binary.finish(child, _give_up)
             raise
-        binary.finish(child, _patience())
+        binary.finish(child, binary.patience(_SECONDS))
         resident = memory[shared.results - shared.start :][: scenario.pages]
     touched = sum(byte & 1 for byte in resident[TOUCHED :: scenario.stride])
     return Left(touched, sum(byte & 1 for byte in resident) - touched)
@@ -132,16 +125,6 @@ def _once(scenario: Squeezing, size: int, abilities: Abilities, directory: Path 
 
 def _give_up() -> None:
     raise binary.Crashed("given up")
-
-
-def _patience() -> Callable[[], None]:
-    deadline = time.monotonic() + _SECONDS
-
-    def check() -> None:
-        if time.monotonic() > deadline:
-            raise binary.Hung("the agent did not come to an end")
-
-    return check
 
 
 class _Talk:
