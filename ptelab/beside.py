@@ -28,6 +28,7 @@ def in_order(function: Callable[[T], R], work: Sequence[T], jobs: int) -> Iterat
         return
     # Forked, so that nothing is imported again; nobody has threads yet who has not explored in this process.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"), _ignore_interrupts) as pool:
+        others = set(multiprocessing.active_children())
         futures = [pool.submit(function, thing) for thing in work]
         finished = False
         try:
@@ -37,7 +38,7 @@ def in_order(function: Callable[[T], R], work: Sequence[T], jobs: int) -> Iterat
         finally:
             if not finished:
                 pool.shutdown(wait=False, cancel_futures=True)
-                for process in multiprocessing.active_children():
+                for process in set(multiprocessing.active_children()) - others:
                     process.terminate()
 
 

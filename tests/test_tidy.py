@@ -81,7 +81,7 @@ LAYERS: dict[str, set[str]] = {
     "explaining": {"coverage", "exploration", "flow", "ir", "scenario"},
     "mutation": {"bundled", "checking", "frontend", "layout", "link", "litmus", "source"},
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
-    "live": {"bundled", "checking", "frontend", "ir", "litmus", "native", "source"},
+    "live": {"beside", "bundled", "checking", "frontend", "ir", "litmus", "native", "source"},
     "showing": {"frontend", "irtext", "source", "checking"},
     "export": {"flow", "ir", "layout", "link", "memory", "scenario"},
     "commands": {

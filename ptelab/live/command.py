@@ -3,16 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import mmap
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ptelab import checking
+from ptelab import beside, checking
 from ptelab.checking import Options
 from ptelab.litmus import build
 from ptelab.litmus.resolve import Test
@@ -137,14 +136,15 @@ def _labels(session: Session, test: Test) -> list[str]:
 
 # What the model allows for all tests, before any is performed: exploring would disturb what runs at the same time.
 def _explored(session: Session, todo: Sequence[tuple[Test, list[str]]]) -> list[Allowed]:
-    workers = min(len(todo) // 4, len(session.abilities.cpus))
-    if workers < 2:
-        return [allowed(test, wanted, session.options) for test, wanted in todo]
-    session.explain(f"Exploring {len(todo)} tests in the model")
-    options = replace(session.options, threads=1, memory_bytes=session.options.memory_bytes // workers)
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(allowed, test, wanted, options) for test, wanted in todo]
-        return [f.result() for f in futures]
+    jobs, options = min(len(todo) // 4, len(session.abilities.cpus)), session.options
+    if jobs > 1:
+        session.explain(f"Exploring {len(todo)} tests in the model")
+        options = replace(options, threads=1, memory_bytes=options.memory_bytes // jobs)
+    return list(beside.in_order(functools.partial(_allowed, options), todo, jobs))
+
+
+def _allowed(options: Options, asked: tuple[Test, list[str]]) -> Allowed:
+    return allowed(*asked, options)
 
 
 def _perform(session: Session, test: Test, outcomes: Allowed) -> Verdict:

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import functools
 import json
-import multiprocessing
 import os
 import platform
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ptelab import bundled, checking
+from ptelab import beside, bundled, checking
 from ptelab.checking import Options
 from ptelab.litmus import build as litmus
 from ptelab.litmus.judge import UNKNOWN, named_flags
@@ -105,15 +103,14 @@ class Twins:
         if workers < 2:
             return
         options = replace(self._options, threads=1, memory_bytes=self._options.memory_bytes // workers)
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-            futures = [pool.submit(_result, twin, replace(options, arch=arch)) for twin, arch in wanted]
-            self._known |= dict(zip(wanted, [future.result() for future in futures], strict=True))
+        answers = beside.in_order(functools.partial(_result, options), wanted, workers)
+        self._known |= dict(zip(wanted, answers, strict=True))
 
     def answer(self, row: Row) -> Answer:
         """Whether the twin of a case has the result that means ok."""
         key = row.twin, self._arch(row)
         if key not in self._known:
-            self._known[key] = _result(row.twin, replace(self._options, arch=key[1]))
+            self._known[key] = _result(self._options, key)
         result, flag = self._known[key]
         word = "unknown" if result == UNKNOWN else "ok" if result == row.ok and not flag else "not ok"
         return Answer(word, f"flag {flag}" if flag else result)
@@ -123,8 +120,9 @@ class Twins:
 
 
 # The result of a litmus test, and a flag that its condition does not name.
-def _result(twin: str, options: Options) -> tuple[str, str]:
-    _, verdict = checking.check(_litmus(twin), options)
+def _result(options: Options, asked: tuple[str, str]) -> tuple[str, str]:
+    twin, arch = asked
+    _, verdict = checking.check(_litmus(twin), replace(options, arch=arch))
     flags = sorted(set(verdict.exploration.flags) - named_flags(verdict.test))
     return verdict.result, flags[0] if flags else ""
 
