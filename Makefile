@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PYTEST_PARALLEL ?= --numprocesses auto --maxprocesses 8
+PYTEST_PARALLEL ?= --numprocesses auto --maxprocesses 8 --dist worksteal
 READY := $(VENV)/.ready
 
 # Where `from linux.x import …`, `from asm.x import …` and the rest of the model's imports are found, per architecture.
@@ -79,6 +79,7 @@ docs: $(READY)
 bench: $(READY)
 	@$(BIN)/python tools/bench.py
 	@$(BIN)/python bench/versus.py
+	@$(BIN)/python bench/threads.py
 
 reductions: $(READY)
 	@$(BIN)/python bench/reductions.py table --write docs/reductions.md

@@ -66,7 +66,7 @@ def test_oldest_entries_go_first(cache: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_records_fill_the_gaps_that_workers_leave(gaps: list[tuple[int, int]]) -> None:
     """No record may be lost when a level is made dense, nor a gap be taken for one."""
     kept = object.__new__(store.Store)
-    kept.control, kept.workers, kept._gaps = memory.Words(32), [], list(gaps)
+    kept.control, kept.workers, kept._gaps = memory.Words(explorer.CONTROL_WORDS), [], list(gaps)
     kept.meta, kept.queue, kept.highs = memory.Map(4096), memory.Map(4096), memory.Map(4096)
     kept.control[explorer.END], kept.control[explorer.HIGH_BITS] = 14, 3
     empty = {record for gap in gaps for record in range(*gap)}

@@ -243,7 +243,7 @@ def test_a_table_that_cannot_grow_is_a_limit(when: str, monkeypatch: pytest.Monk
     """A search whose tables cannot grow must not end in a traceback, nor write down what it has lost."""
     if when == "uneven":
         monkeypatch.setattr(store, "SLOTS_MIN", 256)
-        monkeypatch.setattr(store.Store, "_all", lambda self, function, arguments: [1])
+        monkeypatch.setattr(store.Store, "_all", lambda self, function, arguments: [False])
     else:
         monkeypatch.setattr(store, "CODE_BITS", 12)
         monkeypatch.setattr(store, "HIGH_BITS_MAX", 0)

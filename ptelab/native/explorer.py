@@ -4,7 +4,7 @@
 A state is cut into *parts*: shared memory is part 0, and each group of threads has a part.  What each part was ever
 seen to hold is kept once and numbered, so a state is a few small numbers, packed into 64 bits and at most 16 *high*
 bits: its *code*.  A thread's transition sees shared memory and its own part only; so what it does is found once for
-each pair of numbers, remembered by the worker (*memo*), and from then on is an exclusive-or of two codes.
+each pair of numbers, remembered (*memo*, which all workers share), and from then on is an exclusive-or of two codes.
 
 The seen set is one table of words, eight to a bucket, that workers fill by compare-and-swap.  The code is mixed by a
 bijection; the bucket's number holds its first bits and the entry the others (and how many full buckets were passed
@@ -18,10 +18,11 @@ symmetry needs in `columns.py`, lossy storage in `prints.py`; they are translate
 # ruff: noqa: F821
 # mypy: ignore-errors
 
-# Words of the control block, which all workers share.
+# Words of the control block, which all workers share.  What they change is at the end, each word in a cache line of its
+# own: the others are read for every state.
 STOP = 0
-END = 1
-CURSOR = 2
+MEMO = 1
+MEMO_BITS = 2
 LEVEL_END = 3
 META = 4
 QUEUE = 5
@@ -34,7 +35,6 @@ UNITS = 11
 UNIT = 12
 PARTS = 13
 PART = 14
-LOCK = 15
 TRANSITION = 16
 FINAL = 17
 HELD = 18
@@ -51,6 +51,11 @@ DEADLOCK = 28
 SYMMETRY = 29
 PRINT_BITS = 30
 SHORT = 31
+END = 40
+CURSOR = 48
+LOCK = 56
+MEMO_COUNT = 64
+CONTROL_WORDS = 72
 
 # Words of a worker's own block.
 TRANSITIONS = 0
@@ -60,9 +65,6 @@ SOURCE = 3
 TARGET = 4
 OUTCOME_TABLE = 5
 FLAG_TABLE = 6
-MEMO = 7
-MEMO_BITS = 8
-MEMO_COUNT = 9
 LIST = 10
 LIST_USED = 11
 LIST_ROOM = 12
@@ -125,10 +127,11 @@ CHOICES_FULL = 4
 PIPE_FULL = 5
 
 # Bits of the second word of what the memo remembers; below them the unit's number + 1, above, at bit 16, the number of
-# transitions, and at bit 32 that of the items.
+# transitions, and at bit 32 that of the items.  BUSY stands alone, while a worker writes the other words.
 QUIET = 256
 PROGRESS = 512
 FLAGGED = 1024
+BUSY = 2048
 
 CHUNK = 32
 OUT_CHUNK = 64
@@ -219,7 +222,7 @@ def look_ahead(ctl, me):
             own = _field(load(unit, U_PART), code, high)
             if (own | (load(unit, U_ENDED) ^ 1)) != 0:
                 key = shared | own
-                slot = _memo_slot(me, key, u)
+                slot = _memo_slot(ctl, key, u)
                 prefetch(slot, 0)
                 store(pair, 0, key)
                 store(pair, 1, slot)
@@ -257,17 +260,18 @@ def _recall(ctl, me, pair):
     key = load(pair, 0)
     slot = load(pair, 1)
     mark = load(pair, 2) + 1
-    last = load(me, MEMO) + (32 << load(me, MEMO_BITS))
+    last = load(ctl, MEMO) + (32 << load(ctl, MEMO_BITS))
     while 1:
-        known = load(slot, 1)
+        known = atomic_load(slot, 1)
         if known == 0:
             return find_out(ctl, me, key, mark - 1, slot)
-        if load(slot, 0) == key:
-            if known & 255 == mark:
-                return slot
-        slot = slot + 32
-        if slot == last:
-            slot = load(me, MEMO)
+        if known != BUSY:
+            if load(slot, 0) == key:
+                if known & 255 == mark:
+                    return slot
+            slot = slot + 32
+            if slot == last:
+                slot = load(ctl, MEMO)
     return 0
 
 
@@ -466,8 +470,8 @@ def is_ample(ctl, me, shared, t):
 
 
 def find_out(ctl, me, key, u, slot):
-    """Take every transition of a unit's threads from a pair of contents, and remember them in an empty slot."""
-    if load(me, MEMO_COUNT) * 4 >= (3 << load(me, MEMO_BITS)):
+    """Take every transition of a unit's threads from a pair of contents, and remember them from this slot on."""
+    if atomic_load(ctl, MEMO_COUNT) * 4 >= (3 << load(ctl, MEMO_BITS)):
         store(me, PROBLEM, ROOM)
         return 0
     unit = load(ctl, UNIT) + u * (8 * U_SIZE)
@@ -525,16 +529,37 @@ def find_out(ctl, me, key, u, slot):
     if transitions > 0xFFFF:
         store(me, PROBLEM, CHOICES_FULL)
         return 0
-    if items == 1:
-        store(slot, 2, load(found, 0))
-        store(slot, 3, load(found, 1))
-    else:
-        store(slot, 2, found)
-        store(me, LIST_USED, load(me, LIST_USED) + 2 * items)
-    store(slot, 0, key)
-    store(slot, 1, (items << 32) | (transitions << 16) | info | (u + 1))
-    store(me, MEMO_COUNT, load(me, MEMO_COUNT) + 1)
-    return slot
+    return remember(ctl, me, key, (items << 32) | (transitions << 16) | info | (u + 1), slot)
+
+
+def remember(ctl, me, key, info, slot):
+    """Put what was found last on the worker's list into the memo, unless another worker has been faster; its slot."""
+    found = load(me, LIST) + load(me, LIST_USED) * 8
+    items = info >> 32
+    last = load(ctl, MEMO) + (32 << load(ctl, MEMO_BITS))
+    while 1:
+        known = atomic_load(slot, 1)
+        if known == 0:
+            if atomic_swap_if(slot, 1, 0, BUSY) != 0:
+                store(slot, 0, key)
+                if items == 1:
+                    store(slot, 2, load(found, 0))
+                    store(slot, 3, load(found, 1))
+                else:
+                    store(slot, 2, found)
+                    store(me, LIST_USED, load(me, LIST_USED) + 2 * items)
+                atomic_store(slot, 1, info)
+                atomic_add(ctl, MEMO_COUNT, 1)
+                return slot
+        else:
+            if known != BUSY:
+                if load(slot, 0) == key:
+                    if known & 255 == info & 255:
+                        return slot
+                slot = slot + 32
+                if slot == last:
+                    slot = load(ctl, MEMO)
+    return 0
 
 
 def find_transition(ctl, me, key, part, t, alternative, item):

@@ -6,10 +6,11 @@ What lies where is told in `explorer.py`, whose constants are used here by name.
 
 from __future__ import annotations
 
+import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from ptelab.native import explorer as x
@@ -59,7 +60,6 @@ class Worker:
         self.flags = Words(2 * (shape.flags + 1))
         self.outcomes = Map(8 * x.OUTCOMES_MAX * (shape.outcome_words + 1))
         self.lists = Map(list_bytes)
-        self.memo = Map(32 << MEMO_BITS_MIN)
         self.pipe = Map(24 * PIPE_MIN)
         self._others = {
             x.SOURCE: Words(shape.state_words),
@@ -75,21 +75,14 @@ class Worker:
         self.block[x.OUTCOME_TABLE] = self.outcomes.address
         self.block[x.LIST] = self.lists.address
         self.block[x.LIST_ROOM] = list_bytes // 8
-        self.block[x.MEMO] = self.memo.address
-        self.block[x.MEMO_BITS] = MEMO_BITS_MIN
         self.block[x.PIPE] = self.pipe.address
         self.block[x.PIPE_ROOM] = PIPE_MIN
 
     def used(self) -> int:
-        return self.memo.bytes + 8 * self.block[x.LIST_USED] + self.pipe.bytes
-
-    def forget(self) -> None:
-        """Empty the memo."""
-        self.memo.clear()
-        self.block[x.MEMO_COUNT] = self.block[x.LIST_USED] = 0
+        return 8 * self.block[x.LIST_USED] + self.pipe.bytes
 
     def close(self) -> None:
-        for memory in (self.outcomes, self.lists, self.memo, self.pipe):
+        for memory in (self.outcomes, self.lists, self.pipe):
             memory.close()
 
 
@@ -101,7 +94,7 @@ class Store:
     ) -> None:
         self.shape = shape
         self.memory_bytes = memory_bytes
-        self.control = Words(32)
+        self.control = Words(x.CONTROL_WORDS)
         self.workers = [Worker(shape, scratch_words, max(memory_bytes // 4, 1 << 24)) for _ in range(workers)]
         self.pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._intern = library.function("intern", 3)
@@ -124,6 +117,8 @@ class Store:
         self._contents = [Map(room if words else 1) for _, words in shape.parts]
         self._indexes = [Map(8 * INDEX_MIN) for _ in shape.parts]
         self._describe()
+        self.memo = Map(32 << MEMO_BITS_MIN)
+        self.control[x.MEMO], self.control[x.MEMO_BITS] = self.memo.address, MEMO_BITS_MIN
         self.table = Map(0)
         self.bits = self.control[x.PRINT_BITS] = bits  # of fingerprints; 0: states themselves are kept
         self.control[x.SHORT] = int(0 < bits <= SHORT_MAX and 64 << max(bits - SHORT_REST, 0) <= memory_bytes // 4)
@@ -206,7 +201,7 @@ class Store:
         self._repack_queue(control, own, low, self.control[x.END])
         for worker in self.workers:
             self._repack_pipe(control, worker.block.address)
-            worker.forget()
+        self._forget()
         return True
 
     # ---------------------------------------------------------------------------------------- table
@@ -227,23 +222,29 @@ class Store:
             return False
         old, old_slots, bits = self.table, self.slots, self.control[x.BUCKET_BITS]
         self._new_table(slots)
-        for low in range(0, old_slots, SLICE):
-            high = min(low + SLICE, old_slots)
-            cuts = [low + (high - low) * n // len(self.workers) for n in range(len(self.workers) + 1)]
-            arguments = [
-                (self.control.address, w.block.address, old.address, a, b, bits, int(repack))
-                for w, (a, b) in zip(self.workers, pairwise(cuts), strict=True)
-            ]
-            if self.bits:
-                short = [(control, old_, a, b, n, 0) for control, _, old_, a, b, n, _ in arguments]
-                failed = any(self._all(self._migrate_prints, short))
-            else:
-                failed = any(self._all(self._migrate, arguments))
-            if failed:
-                self.broken = True  # some state has no place: what is moved and what is not cannot be told any more
-                old.close()
-                return False
-            old.release(self._slot_bytes * high)
+        # Workers take pieces as they can: memory that the machine has to find costs more than what was just given back.
+        pieces = deque(range(0, old_slots, SLICE))
+
+        def move(worker: Worker) -> bool:
+            with contextlib.suppress(IndexError):
+                while True:
+                    low = pieces.popleft()
+                    high = min(low + SLICE, old_slots)
+                    if self.bits:
+                        failed = self._migrate_prints(self.control.address, old.address, low, high, bits, 0)
+                    else:
+                        own = worker.block.address
+                        failed = self._migrate(self.control.address, own, old.address, low, high, bits, int(repack))
+                    if failed:
+                        pieces.clear()
+                        return False
+                    old.release_part(self._slot_bytes * low, self._slot_bytes * high)
+            return True
+
+        if not all(self._all(move, [(worker,) for worker in self.workers])):
+            self.broken = True  # some state has no place: what is moved and what is not cannot be told any more
+            old.close()
+            return False
         old.close()
         return True
 
@@ -259,7 +260,7 @@ class Store:
         self.control[x.ROOM_AT] = last
         return not full
 
-    def _all(self, function: Callable[..., int], arguments: Sequence[tuple[int, ...]]) -> list[int]:
+    def _all(self, function: Callable[..., bool], arguments: Sequence[tuple[Worker, ...]]) -> list[bool]:
         if self.pool is None:
             return [function(*a) for a in arguments]
         return [f.result() for f in [self.pool.submit(function, *a) for a in arguments]]
@@ -275,6 +276,7 @@ class Store:
                 done = True
         for worker in self.workers:
             done |= self._grow_worker(worker)
+        done |= self._grow_memo()
         if any(self._get(n, x.P_COUNT) >= self._get(n, x.P_LIMIT) for n in range(len(self.shape.parts))):
             if not self._relayout():
                 return False
@@ -300,21 +302,32 @@ class Store:
             worker.pipe = Map(48 * block[x.PIPE_WANTED])
             block[x.PIPE], block[x.PIPE_ROOM] = worker.pipe.address, 2 * block[x.PIPE_WANTED]
             done = True
-        if block[x.LIST_USED] + (1 << 17) > block[x.LIST_ROOM]:
-            worker.forget()
+        return done
+
+    def _grow_memo(self) -> bool:
+        control, done = self.control, False
+        if any(w.block[x.LIST_USED] + (1 << 17) > w.block[x.LIST_ROOM] for w in self.workers):
+            self._forget()
             done = True
-        if block[x.MEMO_COUNT] * 4 >= 3 << block[x.MEMO_BITS]:
-            larger = 2 * worker.memo.bytes
+        if control[x.MEMO_COUNT] * 4 >= 3 << control[x.MEMO_BITS]:
+            larger = 2 * self.memo.bytes
             if larger > max(self.memory_bytes // 8, 1 << 18) or self.used() + larger > self.memory_bytes:
-                worker.forget()
+                self._forget()
             else:
-                old, slots = worker.memo, 1 << block[x.MEMO_BITS]
-                worker.memo = Map(larger, huge=True)
-                block[x.MEMO], block[x.MEMO_BITS] = worker.memo.address, block[x.MEMO_BITS] + 1
-                self._move_memo(block.address, old.address, slots)
+                old, slots = self.memo, 1 << control[x.MEMO_BITS]
+                self.memo = Map(larger, huge=True)
+                control[x.MEMO], control[x.MEMO_BITS] = self.memo.address, control[x.MEMO_BITS] + 1
+                self._move_memo(control.address, old.address, slots)
                 old.close()
             done = True
         return done
+
+    def _forget(self) -> None:
+        """Empty the memo, and the lists that it points to."""
+        self.memo.clear()
+        self.control[x.MEMO_COUNT] = 0
+        for worker in self.workers:
+            worker.block[x.LIST_USED] = 0
 
     # -------------------------------------------------------------------------------------- records
 
@@ -393,7 +406,7 @@ class Store:
             used += 2 * end - self.highs.released
         for n, index in enumerate(self._indexes):
             used += index.bytes + 8 * self._get(n, x.P_WORDS) * self._get(n, x.P_COUNT)
-        return used + sum(worker.used() for worker in self.workers)
+        return used + self.memo.bytes + sum(worker.used() for worker in self.workers)
 
     # ---------------------------------------------------------------------------------- checkpoints
 
@@ -460,7 +473,7 @@ class Store:
     def close(self) -> None:
         if self.pool is not None:
             self.pool.shutdown()
-        for memory in (self.table, self.meta, self.queue, self.highs, *self._contents, *self._indexes):
+        for memory in (self.table, self.memo, self.meta, self.queue, self.highs, *self._contents, *self._indexes):
             memory.close()
         for worker in self.workers:
             worker.close()

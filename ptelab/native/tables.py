@@ -19,10 +19,10 @@ def _unmix(code):
     return code ^ (code >> 32)
 
 
-def _memo_slot(me, key, unit):
+def _memo_slot(ctl, key, unit):
     h = (key ^ (unit * SPREAD)) * MIX_A
     h = (h ^ (h >> 32)) * MIX_B
-    return load(me, MEMO) + (h >> (64 - load(me, MEMO_BITS))) * 32
+    return load(ctl, MEMO) + (h >> (64 - load(ctl, MEMO_BITS))) * 32
 
 
 def _copy(source, target, words):
@@ -109,18 +109,18 @@ def reindex(part):
     return 0
 
 
-def move_memo(me, old, slots):
+def move_memo(ctl, old, slots):
     """Put what an old memo remembers into the new, empty one."""
-    last = load(me, MEMO) + (32 << load(me, MEMO_BITS))
+    last = load(ctl, MEMO) + (32 << load(ctl, MEMO_BITS))
     n = 0
     while n < slots:
         was = old + n * 32
         if load(was, 1) != 0:
-            slot = _memo_slot(me, load(was, 0), (load(was, 1) & 255) - 1)
+            slot = _memo_slot(ctl, load(was, 0), (load(was, 1) & 255) - 1)
             while load(slot, 1) != 0:
                 slot = slot + 32
                 if slot == last:
-                    slot = load(me, MEMO)
+                    slot = load(ctl, MEMO)
             _copy(was, slot, 4)
         n = n + 1
     return 0
