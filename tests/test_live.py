@@ -9,6 +9,8 @@ import mmap
 import os
 import shutil
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,97 @@ def test_files_are_written_to_a_disk() -> None:
         assert status == 0 and "Observation store+writeback Never 0" in text
     else:
         assert status == 4 and "needs a disk" in text
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "munmap+munmap+locked",  # memory is locked
+        "madvise_free+bits", "store+old+readonly", "readonly_store+dirty",  # pages of one's own behind read-only entries
+        "store+fork+dirty",  # a page that is writable and clean
+        "reclaim+store+shmem",  # so is one of a file in memory that was a hole
+        "vmsplice+fork+store", "fork_vmsplice+store",
+        "scan_written", "scan_written+private", "scan_written+shmem", "scan_written_fork+store",
+        "madvise_free+pin_fast", "reclaim+pin_fast",  # what pins, transfers and unpins
+        "madvise+idle+store",  # a thread sleeps, and its CPU has nothing to do
+    ],
+)  # fmt: skip
+def test_each_way_to_make_a_state_or_a_call(test: str) -> None:
+    """No beginning and no call may be other on the kernel than in the model."""
+    status, text = live(test)
+    if status == 4:
+        pytest.skip(text.splitlines()[-2])
+    assert status == 0, text
+
+
+READ_ONLY = """MM readonly+mprotect
+(*
+ * Result: Always
+ *
+ * Is memory of a file that is open for reading only read as any other?
+ *)
+{
+ mm_struct m;
+ shmem f={1};
+ vma x=(mm:m,file:f,prot:r,flags:readonly);
+}
+
+P0(char __user *x)
+{
+	int r0 = READ_ONCE(*x);
+}
+
+forall (0:r0=1)
+"""
+
+
+def test_a_file_may_be_open_for_reading_only(tmp_path: Path) -> None:
+    """Such a file must be mapped through a descriptor of its own."""
+    file = tmp_path / "readonly+mprotect.litmus"
+    file.write_text(READ_ONLY, encoding="utf-8")
+    assert live(str(file))[0] == 0
+
+
+def test_no_file_is_left_when_ptelab_is_killed(tmp_path: Path) -> None:
+    """Neither files nor directories may outlive ptelab, which cannot remove them then."""
+    if not on_disk(None):
+        pytest.skip("no disk")
+    place = tmp_path / "place"
+    place.mkdir()
+    words = [sys.executable, "-m", "ptelab", "live", "store+writeback", "--seconds", "100"]
+    with subprocess.Popen(
+        words, env={**os.environ, "TMPDIR": str(place)}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not agents(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert agents(process.pid)
+        process.kill()
+    assert not list(place.iterdir())
+
+
+def agents(parent: int) -> str:
+    """The processes that a process has started."""
+    return Path(f"/proc/{parent}/task/{parent}/children").read_text(encoding="ascii")
+
+
+def test_a_directory_goes_away_when_ptelab_is_killed(tmp_path: Path) -> None:
+    """Nor may what a mount point or a compiler needs."""
+    code = (
+        "from ptelab.live import room; import time\nwith room.directory() as d: print(d, flush=True); time.sleep(100)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        place = Path(process.stdout.readline().strip())
+        assert place.is_dir() and place.parent == tmp_path
+        (place / "file").write_text("full")
+        process.kill()
+    deadline = time.monotonic() + 20
+    while place.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not place.exists()
 
 
 COUNTS = """

@@ -19,7 +19,8 @@ from ptelab import bundled
 from ptelab.cli import cli
 from ptelab.litmus.build import read as read_litmus
 from ptelab.litmus.profiles import covers
-from ptelab.live.kselftest import building, keeper, running, table, tap
+from ptelab.live import keeper
+from ptelab.live.kselftest import building, running, table, tap
 from ptelab.live.kselftest.command import PROFILES, default_table
 from ptelab.live.kselftest.tap import Case
 

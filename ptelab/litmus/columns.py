@@ -339,11 +339,16 @@ def _walk(statement: s.Statement) -> Iterator[s.Statement]:
                 yield from _walk(orelse)
 
 
-def calls_of(statement: s.Statement) -> Iterator[str]:
-    """The names of the calls of a column, each as often as it stands there."""
+def calls(statement: s.Statement) -> Iterator[s.Call]:
+    """The calls of a column, in the order in which they stand there."""
     for st in _walk(statement):
         match st:
-            case s.Evaluate(_, s.Call(_, name)) | s.Assignment(_, _, s.Call(_, name)):
-                yield name
+            case s.Evaluate(_, s.Call() as call) | s.Assignment(_, _, s.Call() as call):
+                yield call
             case s.Declaration(_, _, names):
-                yield from (value.name for _, value in names if isinstance(value, s.Call))
+                yield from (value for _, value in names if isinstance(value, s.Call))
+
+
+def calls_of(statement: s.Statement) -> Iterator[str]:
+    """The names of the calls of a column, each as often as it stands there."""
+    return (call.name for call in calls(statement))

@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ptelab.live import room
 from ptelab.live.column import PAGE, Unable
 
 _TRIES = 20
@@ -114,23 +114,8 @@ def group() -> Iterator[Group]:
         path = Path(tempfile.mkdtemp(prefix=f"ptelab-{os.getpid()}-", dir=parent))
     except OSError as error:
         raise Unable(f"no memory cgroup of our own: {error.strerror}") from error
-    end, alive = os.pipe()
-    keeper = os.fork()
-    if not keeper:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)
-            os.close(alive)
-            os.read(end, 1)
-            _remove(path)
-        finally:
-            os._exit(0)
-    try:
-        os.close(end)
+    with room.afterwards(lambda: _remove(path)):
         made = Group(path, unified)
         if unified and not (path / "memory.reclaim").exists():
             raise Unable("this kernel has no memory.reclaim")
         yield made
-    finally:
-        os.close(alive)
-        os.waitpid(keeper, 0)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
-from ptelab.litmus.columns import calls_of, errno_value
+from ptelab.litmus.columns import calls, errno_value
 from ptelab.litmus.resolve import Column
 from ptelab.live.devices import CALLS as DEVICE_CALLS
 from ptelab.live.devices import Devices
@@ -20,12 +20,16 @@ PAGE = 4096
 CONSTANTS = {
     "PROT_NONE": 0, "PROT_READ": 1, "PROT_WRITE": 2,
     "MREMAP_MAYMOVE": 1, "MREMAP_FIXED": 2, "MREMAP_DONTUNMAP": 4,
-    "MADV_DONTNEED": 4, "MADV_FREE": 8, "MADV_REMOVE": 9, "MADV_COLD": 20, "MADV_PAGEOUT": 21,
-    "MADV_POPULATE_READ": 22, "MADV_POPULATE_WRITE": 23,
+    "MADV_DONTNEED": 4, "MADV_FREE": 8, "MADV_REMOVE": 9, "MADV_MERGEABLE": 12, "MADV_UNMERGEABLE": 13,
+    "MADV_COLD": 20, "MADV_PAGEOUT": 21, "MADV_POPULATE_READ": 22, "MADV_POPULATE_WRITE": 23,
 }  # fmt: skip
 """The system's numbers of what columns name."""
 
+_NO_ADVICE = (5, 6, 7)
+"""Numbers that mean nothing, neither to Linux nor to the model."""
+
 SYNC_FILE_RANGE_ALL = 7
+_SHORT_NS = 1_000
 
 
 class Unable(Exception):
@@ -40,7 +44,7 @@ class ColumnCompiler:
         self.registers: dict[str, Reg] = {}
         self.fault = program.reg()
         self.end = Label()
-        self.devices = Devices(self, list(calls_of(column.process.body)))
+        self.devices = Devices(self, list(calls(column.process.body)))
 
     def reset(self) -> None:
         """Give all registers the value that they have at the beginning of a run."""
@@ -211,7 +215,7 @@ class ColumnCompiler:
         self.system(to, "munmap", self.address(args[0]), self._value(args[1]))
 
     def _call_madvise(self, args: tuple[s.Expression, ...], to: Reg) -> None:
-        if isinstance(args[2], s.Integer):
+        if isinstance(args[2], s.Integer) and args[2].value not in _NO_ADVICE:
             raise Unable("an advice that is a number of the model's means something else here")
         self.system(to, "madvise", self.address(args[0]), self._value(args[1]), self._value(args[2]))
 
@@ -225,9 +229,30 @@ class ColumnCompiler:
     def _call_reclaim_page(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name = args[0].name if isinstance(args[0], s.Name) else ""
         places = [place for place, bits in self.test.ptes.items() if bits.page == name]
-        if len(places) != 1 or self.test.vmas[places[0][0]].mm != self.stage.main_mm:
+        if len(places) != 1:
             raise Unable("MADV_PAGEOUT takes only pages that one process maps")
-        self.program.call("madvise", self.stage.address(*places[0]), PAGE, CONSTANTS["MADV_PAGEOUT"], to=to)
+        address, mm, advice = self.stage.address(*places[0]), self.test.vmas[places[0][0]].mm, CONSTANTS["MADV_PAGEOUT"]
+        p = self.program
+        if mm == (self.column.mm or self.stage.main_mm):
+            p.call("madvise", address, PAGE, advice, to=to)
+            return
+        process = p.reg()
+        p.load(process, self.stage.pid(mm))
+        p.call("pidfd_open", process, 0, to=process)
+        p.call("process_madvise", process, self.stage.shared.words(2, address, PAGE), 1, advice, 0, to=to)
+        p.call("close", process)
+
+    def _call_ksm_merge(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        assert self.stage.merging is not None
+        self.stage.merging.merge(self.program)
+
+    # The CPU has nothing else to do: it runs its idle thread, which borrows the mm.
+    def _call_idle(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        self.program.call("nanosleep", self.stage.shared.words(2, 0, _SHORT_NS), 0)
+
+    def _call_switch_to(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if not (isinstance(args[0], s.Name) and args[0].name == self.column.mm):
+            raise Unable("user space does not choose which mm a CPU has loaded")
 
     def _call_mincore(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         p = self.program

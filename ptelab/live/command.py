@@ -98,12 +98,13 @@ def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
         try:
             todo.append((test, _labels(session, test)))
         except Unable as error:
-            session.explain(f"Test {test.name} skipped: {error}")
-            statuses.append("skipped")
-            session.entries.append(_entry(session, test, "skipped", "", str(error)))
+            statuses.append(_skip(session, test, str(error)))
     for (test, _), outcomes in zip(todo, _explored(session, todo), strict=True):
         try:
             judged = _perform(session, test, outcomes)
+        except Unable as error:
+            statuses.append(_skip(session, test, str(error)))
+            continue
         except Crashed as error:
             session.explain(f"!!! Test {test.name}: {error}")
             statuses.append("failed")
@@ -122,6 +123,12 @@ def _litmus(session: Session, paths: Sequence[Path]) -> list[str]:
     return statuses
 
 
+def _skip(session: Session, test: Test, why: str) -> str:
+    session.explain(f"Test {test.name} skipped: {why}")
+    session.entries.append(_entry(session, test, "skipped", "", why))
+    return "skipped"
+
+
 def _entry(session: Session, test: Test, status: str, allows: str, seen: str) -> Entry:
     repeat = session.command(test.name)
     return Entry("test", test.name, test.question, session.kernel, status, allows, seen, repeat)
@@ -130,7 +137,7 @@ def _entry(session: Session, test: Test, status: str, allows: str, seen: str) ->
 def _labels(session: Session, test: Test) -> list[str]:
     if reason := checking.skipped(test, session.options.arch):
         raise Unable(reason)
-    with staged(test, session.abilities, session.directory) as stage:
+    with staged(test, session.abilities, session.directory, plan=True) as stage:
         return labels(stage)
 
 
@@ -149,8 +156,11 @@ def _allowed(options: Options, asked: tuple[Test, list[str]]) -> Allowed:
 
 def _perform(session: Session, test: Test, outcomes: Allowed) -> Verdict:
     with staged(test, session.abilities, session.directory) as stage:
-        judged = verdicts.judge(test, run(stage, session.abilities, session.seconds), outcomes)
-        if judged.count("!") and (others := noise()):
+        result = run(stage, session.abilities, session.seconds)
+        if result.unmade and not result.runs:
+            raise Unable(f"its beginning came about in none of {result.unmade} runs")
+        judged = verdicts.judge(test, result, outcomes)
+        if judged.count("!") and (others := noise(ksmd_is_ours=stage.merging is not None)):
             verdicts.excuse(judged, run(stage, session.abilities, session.seconds), others)
     return judged
 

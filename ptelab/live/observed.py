@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from ptelab.litmus.resolve import Test
 from ptelab.live.column import register_names
+from ptelab.live.program import WORD
 from ptelab.live.scenario import UNKNOWN, Stage
 
 Seen: TypeAlias = tuple[tuple[str, int | None], ...]
@@ -47,15 +48,44 @@ def _pte(vma: str, page: int) -> str:
     return f"[PTE({vma} + {times}PAGE_SIZE)]" if page else f"[PTE({vma})]"
 
 
-def histogram(stage: Stage, data: bytes, runs: int) -> Counter[Seen]:
-    """How often each outcome was seen."""
+Rows: TypeAlias = Sequence[tuple[Mapping[str, int], int]]
+"""The words of runs, and how many runs had them."""
+
+
+def rows(stage: Stage, data: bytes, runs: int) -> Rows:
+    """The words of all runs."""
     size = stage.row_bytes
     raw = Counter(data[i * size : (i + 1) * size] for i in range(runs))
+    return [
+        (dict(zip(stage.fields, struct.unpack(f"<{size // WORD}Q", row), strict=True)), count)
+        for row, count in raw.items()
+    ]
+
+
+def unmade(rows: Rows) -> int:
+    """How many runs have not begun as the test does."""
+    return sum(count for words, count in rows if not words.get("made", 1))
+
+
+def merged(rows: Rows) -> int:
+    """In how many runs KSM had more pages merged after the columns' look than before it."""
+    return sum(
+        count for words, count in rows if _number(words.get("sharing 1", 0)) > _number(words.get("sharing 0", 0))
+    )
+
+
+def histogram(stage: Stage, rows: Rows) -> Counter[Seen]:
+    """How often each outcome was seen, in runs that have begun as the test does."""
     found: Counter[Seen] = Counter()
-    for row, count in raw.items():
-        words = struct.unpack(f"<{size // 8}Q", row)
-        found[_outcome(stage, dict(zip(stage.fields, words, strict=True)))] += count
+    for words, count in rows:
+        if words.get("made", 1):
+            found[_outcome(stage, words)] += count
     return found
+
+
+# A number that is written out in a word.
+def _number(word: int) -> int:
+    return int(word.to_bytes(WORD, "little").split(b"\n")[0].strip(b"\0") or b"0")
 
 
 def _outcome(stage: Stage, words: Mapping[str, int]) -> Seen:

@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from ptelab.live.architectures import Architecture, running
-from ptelab.live.devices import UFFD_FLAGS, probe_call
+from ptelab.live.devices import UFFD_FLAGS, probe_asynchronous, probe_call, probe_scan
 
 _FRAME = (1 << 55) - 1
 _SOFT_DIRTY = 1 << 55
@@ -27,6 +27,8 @@ class Abilities:
     kpagecount: int = -1
     kpageflags: int = -1
     userfaultfd: str = ""  # why not
+    uffd_async: str = ""
+    pagemap_scan: str = ""
     io_uring: str = ""
     swap: bool = False
     soft_dirty: bool = False
@@ -37,19 +39,23 @@ def probe() -> Abilities:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
     machine = running()
-    uffd = ring = "no number for the system call"
+    uffd = asynchronous = ring = "no number for the system call"
     if machine is not None:
         uffd = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(UFFD_FLAGS))
+        asynchronous = probe_asynchronous(machine.numbers["userfaultfd"])
         ring = probe_call(machine.numbers["io_uring_setup"], ctypes.c_long(1), ctypes.create_string_buffer(120))
     frame = _pagemap_word()
     return Abilities(
-        machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1], uffd, ring, _swap(),
-        frame & _SOFT_DIRTY != 0,
+        machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1], uffd, asynchronous,
+        probe_scan(), ring, _swap(), frame & _SOFT_DIRTY != 0,
     )  # fmt: skip
 
 
-def noise() -> list[str]:
-    """Kernel threads at work that take pages or access bits from processes when they like."""
+def noise(ksmd_is_ours: bool = False) -> list[str]:
+    """Kernel threads at work that take pages or access bits from processes when they like.
+
+    That ksmd does what a test wants of it excuses nothing.
+    """
     names = []
     for process in os.listdir("/proc"):
         if process.isdigit():
@@ -58,7 +64,7 @@ def noise() -> list[str]:
                 if name.startswith("kdamond."):
                     names.append(name)
     with contextlib.suppress(OSError), open("/sys/kernel/mm/ksm/run", encoding="ascii") as file:
-        if file.read().strip() == "1":
+        if file.read().strip() == "1" and not ksmd_is_ours:
             names.append("ksmd")
     return names
 

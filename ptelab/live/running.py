@@ -16,15 +16,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptelab.litmus.resolve import Test
-from ptelab.live import binary
+from ptelab.live import binary, merging
 from ptelab.live.column import Unable
-from ptelab.live.observed import ENTRIES, Seen, histogram
+from ptelab.live.merging import Ksm
+from ptelab.live.observed import ENTRIES, Seen, histogram, merged, rows, unmade
 from ptelab.live.probe import Abilities
 from ptelab.live.program import CONTROL
 from ptelab.live.scenario import OpenFile, Stage
 
 DELAYS = (0, 20, 200, 1000)
 """The longest random delays of columns, in turns of a loop of some 40 ns."""
+
+DELAYS_OF_MERGING = (0, 2000, 8000, 30000)
+"""The same where ksmd has to be woken."""
 
 RUNS_MAX = 5_000
 _RUNS_MIN = 10  # of a batch
@@ -39,43 +43,52 @@ class Result:
 
     histogram: Counter[Seen] = field(default_factory=Counter)
     runs: int = 0
+    unmade: int = 0  # runs that did not begin as the test does; nothing of them is counted
+    merged: int = 0  # runs in which ksmd has certainly merged a page for a column
     seconds: float = 0.0
     hung: bool = False
 
 
 @contextlib.contextmanager
-def staged(test: Test, abilities: Abilities, directory: Path | None) -> Iterator[Stage]:
-    """The stage for a test, whose files go away behind it.  Raises Unable."""
+def staged(test: Test, abilities: Abilities, directory: Path | None, plan: bool = False) -> Iterator[Stage]:
+    """The stage for a test, whose files go away behind it; ksmd runs if the test needs it, but not for a plan.
+
+    Raises Unable.
+    """
     if abilities.machine is None:
         raise Unable(f"the agent does not know {platform.machine()}")
     if any(not f.shmem for f in test.files.values()) and not on_disk(directory):
         raise Unable("its files need a disk, and the directory is in memory (--directory names another)")
-    with files(test, directory) as opened:
+    with contextlib.ExitStack() as stack:
+        opened = stack.enter_context(files(test, directory))
+        ksm = stack.enter_context(merging.running()) if merging.wants(test) and not plan else Ksm()
         values = os.memfd_create("ptelab-values")
         try:
             os.set_inheritable(values, True)
             os.pwrite(values, struct.pack("<512Q", *range(512)), 0)
-            yield Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX, values)
+            yield Stage(test, abilities, opened, test.bounds.get("PTRS_PER_PTE", ENTRIES), RUNS_MAX, values, ksm)
         finally:
             os.close(values)
 
 
 @contextlib.contextmanager
 def files(test: Test, directory: Path | None) -> Iterator[dict[str, OpenFile]]:
-    """The files of a test, in a directory that is ours and goes away."""
+    """The files of a test, without names: nothing of them is left when they are closed, however that comes."""
     with contextlib.ExitStack() as stack:
         made: dict[str, OpenFile] = {}
-        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="ptelab-", dir=directory))
         for file in test.files.values():
             if file.shmem:
                 fd = os.memfd_create(f"ptelab-{file.name}")
+                stack.callback(os.close, fd)
             else:
-                fd = os.open(Path(place) / file.name, os.O_RDWR | os.O_CREAT, 0o600)
-            stack.callback(os.close, fd)
-            os.set_inheritable(fd, True)
+                fd = stack.enter_context(tempfile.TemporaryFile(prefix="ptelab-", dir=directory)).fileno()
             for index, value in enumerate(file.values):  # a page at a time, so that no large folio holds several
                 os.pwrite(fd, struct.pack("<Q", value).ljust(mmap.PAGESIZE, b"\0"), index * mmap.PAGESIZE)
-            made[file.name] = OpenFile(fd, not file.shmem)
+            reader = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+            stack.callback(os.close, reader)
+            os.set_inheritable(fd, True)
+            os.set_inheritable(reader, True)
+            made[file.name] = OpenFile(fd, reader, not file.shmem)
         yield made
 
 
@@ -95,11 +108,12 @@ def run(stage: Stage, abilities: Abilities, seconds: float) -> Result:
     started = time.monotonic()
     columns = sorted(stage.cpu_masks)
     batch = 0
-    while not result.hung and (batch < len(DELAYS) or time.monotonic() - started < seconds):
+    delays = DELAYS_OF_MERGING if stage.merging else DELAYS
+    while not result.hung and (batch < len(delays) or time.monotonic() - started < seconds):
         # Where there are more columns than CPUs, others share one each time.
         order = [columns[(i + batch) % len(columns)] for i in range(len(columns))]
         masks = {c: 1 << abilities.cpus[i % len(abilities.cpus)] for i, c in enumerate(order)}
-        delay = DELAYS[(batch + batch // len(DELAYS)) % len(DELAYS)]
+        delay = delays[(batch + batch // len(delays)) % len(delays)]
         _batch(stage, masks, delay, seconds / _BATCHES, result)
         batch += 1
     result.seconds = time.monotonic() - started
@@ -126,8 +140,11 @@ def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, resu
         (done,) = struct.unpack_from("<Q", memory, stage.run - CONTROL)
         done = max(0, done - 1) if result.hung else done
         first = stage.shared.results - CONTROL
-        result.histogram += histogram(stage, memory[first : first + done * stage.row_bytes], done)
-        result.runs += done
+        found = rows(stage, memory[first : first + done * stage.row_bytes], done)
+        result.histogram += histogram(stage, found)
+        result.merged += merged(found)
+        result.unmade += unmade(found)
+        result.runs += done - unmade(found)
 
 
 class _Stop:

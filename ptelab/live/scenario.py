@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 from ptelab.litmus.columns import calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
+from ptelab.live import merging, private
 from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, ColumnCompiler, Unable, register_names
+from ptelab.live.merging import Ksm, Merging
+from ptelab.live.private import PrivatePages
 from ptelab.live.probe import Abilities
 from ptelab.live.program import RESULTS, WORD, Arg, Label, Program, Reg, Shared
 
@@ -24,7 +27,9 @@ WATCH_AREA = 0x300000000
 
 PROT_READ, PROT_WRITE = 1, 2
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
-MADV_DONTNEED, MADV_DONTDUMP = 4, 16
+MADV_DONTNEED, MADV_DONTFORK, MADV_DOFORK, MADV_DONTDUMP = 4, 10, 11, 16
+MLOCK_ONFAULT = 1
+PR_SET_TIMERSLACK = 29
 O_RDONLY, O_WRONLY = 0, 1
 AT_FDCWD = -100
 POSIX_FADV_DONTNEED = 4
@@ -34,9 +39,10 @@ UNKNOWN = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file of the test: its descriptor, which the agent inherits."""
+    """A file of the test: its descriptors, which the agent inherits; `reader` is open for reading only."""
 
     fd: int
+    reader: int
     has_disk: bool
 
 
@@ -50,10 +56,13 @@ class Stage:
     entries: int  # of a PTE table in the model
     runs_max: int
     values_fd: int  # a file with each number at its place, and room to note one for each column
+    ksm: Ksm = field(default_factory=Ksm)
+    merging: Merging | None = None
     shared: Shared = field(init=False)
     fields: dict[str, int] = field(default_factory=dict)
     columns: dict[int, ColumnCompiler] = field(default_factory=dict)
     children: dict[str, Program] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
     cpu_masks: dict[int, int] = field(default_factory=dict)  # column → where its mask lies
     main_mm: str = ""
     ending: frozenset[str] = frozenset()  # mms whose columns call exit: each is a process of its own
@@ -70,6 +79,8 @@ class Stage:
         _check(self.test, self.abilities)
         self.ending = frozenset(c.mm for c in self.test.columns if exits(c))
         self.main_mm = next((m for m in self.test.mms if m not in self.test.children and m not in self.ending), "")
+        if merging.wants(self.test):
+            self.merging = Merging(self, self.ksm)
         Director(self).write()
         self.shared.results_bytes = self.runs_max * self.row_bytes
 
@@ -96,6 +107,12 @@ class Stage:
             self.children[mm] = self.shared.program()
         return self.children[mm]
 
+    def pid(self, mm: str) -> int:
+        """The address of the number of the process that has an mm which is neither the agent's nor a child's."""
+        if mm == self.main_mm or mm in self.test.children:
+            raise Unable("which process maps a page is not known")
+        return self.pids.setdefault(mm, self.shared.words())
+
     def cpu_mask(self, column: int) -> int:
         """The address of the set of CPUs that a column runs on."""
         if column not in self.cpu_masks:
@@ -121,13 +138,6 @@ def _check(test: Test, abilities: Abilities) -> None:
         raise Unable("swap is on")
     if test.bounds.get("CONFIG_MEM_SOFT_DIRTY") and not abilities.soft_dirty:
         raise Unable("the kernel has no soft-dirty bits")
-    if any(b.ksm for b in test.ptes.values()):
-        raise Unable("KSM is not run")
-    for vma in test.vmas.values():
-        if vma.locked:
-            raise Unable("locked memory is not made here")
-        if vma.readonly:
-            raise Unable("a file that is open for reading only is not made here")
 
 
 def exits(column: Column) -> bool:
@@ -149,12 +159,14 @@ class Director:
         if any(c.mm in stage.ending for c in self.staying) or stage.ending & set(test.children):
             raise Unable("a process of which only some threads end is not made here")
         self.meeting = [c for c in test.columns if c.mm not in test.children]
+        self.private = PrivatePages(stage)
 
     def write(self) -> None:
         """All programs."""
         stage, p = self.stage, self.program
         run, row, pagemap = p.reg(), p.reg(), p.reg()
         p.call("openat", AT_FDCWD, stage.pagemap_path, O_RDONLY, 0, to=pagemap)
+        p.call("prctl", PR_SET_TIMERSLACK, 1, 0, 0, 0)  # threads inherit it: who sleeps for short does so
         for column in self.main_columns:
             p.op("SPAWN", self._column_thread(column).number)
         others = {mm: self.shared.program() for mm in self.others}
@@ -172,7 +184,7 @@ class Director:
         p.store(stage.row, row)
         for file in self.test.files.values():
             self._file(p, file)
-        self._mappings(p, stage.main_mm)
+        self._mappings(p, stage.main_mm, run, pagemap)
         self._make_others(p, others, run)
         p.op("ARRIVE", stage.go)
         self._await(p, stage.done, run, len(self.staying))
@@ -182,6 +194,10 @@ class Director:
         lasting = len(self.others) + len(self.test.children) - len(self.ended)
         self._await(p, stage.seen, run, lasting)
         self._registers(p, row)
+        if stage.merging:
+            self._note(p, row, "made", stage.merging.made)
+            for which in range(2):
+                self._note(p, row, f"sharing {which}", stage.merging.count(which))
         for file in self.test.files.values():
             self._look_at_file(p, file, pagemap, row)
         p.op("ARRIVE", stage.fin)
@@ -215,7 +231,9 @@ class Director:
     # A file as the test begins: these data, clean and in the page cache.
     def _file(self, p: Program, file: File) -> None:
         stage, fd = self.stage, self.stage.files[file.name].fd
-        if any(call == "truncate" for call in self._calls()):
+        if self._has_holes(file):
+            p.call("ftruncate", fd, 0)
+        if self._has_holes(file) or any(call == "truncate" for call in self._calls()):
             p.call("ftruncate", fd, len(file.values) * PAGE)
         there = self.shared.words()
         for index, value in enumerate(file.values):
@@ -229,46 +247,70 @@ class Director:
         if stage.files[file.name].has_disk:
             p.call("sync_file_range", fd, 0, 0, SYNC_FILE_RANGE_ALL)
 
+    # Whether pages of a file in memory are made by loads: their entries are writable, and clean.
+    def _has_holes(self, file: File) -> bool:
+        entries = ((self.test.vmas[name], bits) for (name, _), bits in self.test.ptes.items())
+        return file.shmem and any(v.file == file.name and b.write and not b.dirty for v, b in entries)
+
     def _calls(self) -> list[str]:
         return [name for c in self.test.columns for name in calls_of(c.process.body)]
 
-    def _mappings(self, p: Program, mm: str, inherited: frozenset[str] = frozenset()) -> None:
-        stage = self.stage
+    def _mappings(self, p: Program, mm: str, run: Reg, pagemap: Reg, inherited: frozenset[str] = frozenset()) -> None:
+        stage, test = self.stage, self.test
         for vma in stage.vmas_of(mm):
-            start, size = stage.address(vma.name, 0), vma.pages * PAGE
-            pages = {page: bits for (name, page), bits in self.test.ptes.items() if name == vma.name}
             if vma.name not in inherited:
-                flags = MAP_FIXED | (MAP_SHARED if vma.shared else MAP_PRIVATE)
-                fd, offset = (stage.files[vma.file].fd, vma.pgoff * PAGE) if vma.file else (-1, 0)
-                flags |= 0 if vma.file else MAP_ANONYMOUS
-                prot = PROT_READ | (PROT_WRITE if vma.write else 0)
-                p.call("mmap", start, size, prot, flags, fd, offset)
-                if vma.number % 2:
-                    p.call("madvise", start, size, MADV_DONTDUMP)  # or two of them would be merged into one
+                self._map(p, vma)
+        if mm == stage.main_mm:
+            if stage.merging:
+                stage.merging.begin(p, pagemap)
+            self.private.by_fork(p, run)
+        for vma in stage.vmas_of(mm):
+            start = stage.address(vma.name, 0)
+            pages = {page: bits for (name, page), bits in test.ptes.items() if name == vma.name}
             for page, bits in pages.items():
-                if not (vma.name in inherited and bits.page):
+                if not bits.page:
                     self._entry(p, vma, page, bits)
+                elif vma.name not in inherited and private.kind(test, vma, bits) == private.STORED:
+                    self.private.store(p, vma, page, bits)
             if vma.file and pages:  # others may have been mapped around these
                 for page in set(range(vma.pages)) - set(pages):
                     p.call("madvise", start + page * PAGE, PAGE, MADV_DONTNEED)
-        if any(not b.young for (name, _), b in self.test.ptes.items() if self.test.vmas[name].mm == mm):
+            if self._written_first(vma):
+                p.call("mprotect", start, vma.pages * PAGE, PROT_READ)
+        if any(not b.young for (name, _), b in test.ptes.items() if test.vmas[name].mm == mm):
             opened = p.reg()
             p.call("openat", AT_FDCWD, stage.clear_refs_path, O_WRONLY, 0, to=opened)
             p.call("write", opened, stage.one, 1)
             p.call("close", opened)
+        if stage.merging:
+            stage.merging.meet(p, mm, pagemap)
+
+    # Whether a mapping that is read-only has pages of its own, which were stored to.
+    def _written_first(self, vma: Vma) -> bool:
+        return not vma.write and any(b.page for (name, _), b in self.test.ptes.items() if name == vma.name)
+
+    def _map(self, p: Program, vma: Vma) -> None:
+        stage = self.stage
+        start, size = stage.address(vma.name, 0), vma.pages * PAGE
+        flags = MAP_FIXED | (MAP_SHARED if vma.shared else MAP_PRIVATE)
+        fd, offset = -1, 0
+        if vma.file:
+            file = stage.files[vma.file]
+            fd, offset = (file.reader if vma.readonly else file.fd), vma.pgoff * PAGE
+        else:
+            flags |= MAP_ANONYMOUS
+        prot = PROT_READ | (PROT_WRITE if vma.write or self._written_first(vma) else 0)
+        p.call("mmap", start, size, prot, flags, fd, offset)
+        if vma.number % 2:
+            p.call("madvise", start, size, MADV_DONTDUMP)  # or two of them would be merged into one
+        if vma.locked:
+            p.call("mlock2", start, size, MLOCK_ONFAULT)
+        if stage.merging:
+            stage.merging.enter(p, vma.name)
 
     # One entry as the test begins, by the access that makes it.
     def _entry(self, p: Program, vma: Vma, page: int, bits: Bits) -> None:
         address = self.stage.address(vma.name, page)
-        if bits.page:
-            if bits.write and not bits.dirty:
-                raise Unable("nothing makes an anonymous page writable and clean")
-            if not bits.write and (bits.exclusive or (bits.exclusive is None and self.test.is_exclusive(bits))):
-                raise Unable("nothing makes an exclusive page that is mapped read-only")
-            if not vma.write:
-                raise Unable("an anonymous page in a read-only mapping is not made here")
-            p.store(address, self.test.pages[bits.page].value)
-            return
         file = self.test.files[vma.file]
         notify = vma.shared and vma.write and not file.shmem
         if bits.write and bits.dirty:
@@ -278,7 +320,9 @@ class Director:
         elif bits.write and notify:
             raise Unable("nothing makes a page of such a file writable and clean")
         elif bits.write and file.shmem:
-            raise Unable("a page of a memory file that holds data is dirty")
+            if file.values[vma.pgoff + page]:
+                raise Unable("a page of a memory file that holds data is dirty")
+            p.load(p.reg(), address)
         elif vma.shared and vma.write and file.shmem:
             raise Unable("pages of memory files are mapped writable at once")
         else:
@@ -290,22 +334,22 @@ class Director:
         stage, test = self.stage, self.test
         for name in test.pages:
             users = [(v, page) for (v, page), b in test.ptes.items() if b.page == name]
-            mms = [test.vmas[v].mm for v, _ in users]
-            if len(set(mms)) < len(mms):
-                raise Unable("one page twice in a process is not made here")
+            mms = {test.vmas[v].mm for v, _ in users}
             if len(mms) > 1 and len({stage.address(v, page) for v, page in users}) > 1:
                 raise Unable("a page that processes share has one address")
             if len(mms) > 1 and stage.main_mm not in mms:
                 raise Unable("a page that only other processes share is not made here")
-            alone = [b for (v, page), b in test.ptes.items() if b.page == name]
-            if len(users) == 1 and not alone[0].write:
-                if mms != [stage.main_mm]:
-                    raise Unable("a page that was shared is not made in another process")
-                ended = self.shared.program()
-                p.op("FORK", ended.number)
-                p.call("wait4", -1, 0, 0x40000000, 0)
-        for program in others.values():
-            p.op("FORK", program.number)
+        # A fork takes the right to store from all that the child gets: it gets what it needs.
+        wanted = {stage.address(v, 0) for mm in others for v in self._inherited(mm)}
+        kept = [v for v in stage.vmas_of(stage.main_mm) if stage.address(v.name, 0) not in wanted] if others else []
+        for advice in (MADV_DONTFORK, MADV_DOFORK):
+            for vma in kept:
+                p.call("madvise", stage.address(vma.name, 0), vma.pages * PAGE, advice)
+            if advice == MADV_DONTFORK:
+                for mm, program in others.items():
+                    process = p.reg()
+                    p.op("FORK", program.number, to=process)
+                    p.store(stage.pid(mm), process)
         self._await(p, stage.ready, run, len(others))
 
     def _inherited(self, mm: str) -> frozenset[str]:
@@ -327,7 +371,7 @@ class Director:
         for vma in stage.vmas_of(stage.main_mm):
             if stage.address(vma.name, 0) not in places:
                 p.call("munmap", stage.address(vma.name, 0), vma.pages * PAGE)
-        self._mappings(p, mm, inherited)
+        self._mappings(p, mm, run, pagemap, inherited)
         columns = [c for c in self.test.columns if c.mm == mm]
         for column in columns[1:]:
             p.op("SPAWN", self._column_once(column).number)

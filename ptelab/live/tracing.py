@@ -7,10 +7,11 @@ import ctypes
 import os
 import re
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ptelab.live import room
 
 TRACEPOINTS = ("exceptions:page_fault_user", "filemap:mm_filemap_map_pages", "tlb:tlb_flush")
 
@@ -74,19 +75,19 @@ def _read_formats(tracefs: Path) -> dict[str, Tracepoint]:
 
 # The same from a mount that only a child of ours sees, and that goes with it.
 def _mounted_privately() -> dict[str, Tracepoint]:
-    with tempfile.TemporaryDirectory(prefix="ptelab-") as place:
+    with room.directory() as place:
         read, write = os.pipe()
         child = os.fork()
         if not child:
             try:
                 libc = ctypes.CDLL(None)
-                path = place.encode()
+                path = bytes(place)
                 if (
                     libc.unshare(_CLONE_NEWNS) == 0
                     and libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None) == 0
                     and libc.mount(b"tracefs", path, b"tracefs", ctypes.c_ulong(0), None) == 0
                 ):
-                    for name, t in _read_formats(Path(place)).items():
+                    for name, t in _read_formats(place).items():
                         fields = " ".join(f"{f},{at},{size}" for f, (at, size) in t.fields.items())
                         os.write(write, f"{name} {t.number} {fields}\n".encode())
             finally:

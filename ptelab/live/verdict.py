@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 from ptelab.litmus.judge import named_flags
 from ptelab.litmus.resolve import Test
+from ptelab.live import merging
 from ptelab.live.allowed import Allowed
 from ptelab.live.observed import Seen
 from ptelab.live.running import Result
@@ -109,6 +110,10 @@ def lines(verdict: Verdict) -> list[str]:
         f"Observation {test.name} {kind} {positive} {negative}",
         f"Time {test.name} {result.seconds:.2f}",
     ]
+    if result.unmade:
+        out.append(f"Left out {result.unmade} runs that did not begin as the test does")
+    if merging.targets(test):
+        out.append(f"KSM has merged a page in {result.merged} runs at least")
     total = len(verdict.allowed.outcomes)
     out.append(f"Seen {total - len(verdict.never_seen)} of {total} outcomes that the model allows")
     out += [f"never  :>{show(o)}" for o in verdict.never_seen]
@@ -124,6 +129,8 @@ def json_object(verdict: Verdict, kernel: str) -> dict[str, Any]:
         "kernel": kernel,
         "status": verdict.status,
         "runs": verdict.result.runs,
+        "unmade": verdict.result.unmade,
+        "merged": verdict.result.merged,
         "seconds": round(verdict.result.seconds, 3),
         "outcomes": [
             {"count": count, "mark": verdict.marks[seen], "values": dict(seen)}

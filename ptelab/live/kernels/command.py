@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pathlib import Path
 from ptelab import bundled
 from ptelab.checking import Options
 from ptelab.litmus.profiles import base
-from ptelab.live import counting
+from ptelab.live import counting, room
 from ptelab.live.counting import Counting, ModelCounts
 from ptelab.live.kernels import counts, debian, emulator, guest
 from ptelab.live.kernels.counts import unable
@@ -147,8 +146,8 @@ def boot(target: Target, todo: Work) -> Seen:
     functions = [counts.FUNCTION, *(name for f in todo.functions for name in names(f))]
     script = guest.script(orders * REPETITIONS, list(dict.fromkeys(functions)))
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="ptelab-") as place:
-        init = Path(place) / "init"
+    with room.directory() as place:
+        init = place / "init"
         emulator.build(target.machine, init)
         try:
             lines = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))

@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from ptelab.live import room
 from ptelab.live.kernels.versions import Kernel, Machine
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -43,8 +44,8 @@ def image(kernel: Kernel, machine: Machine) -> Path:
     if not KEYRING.is_file():
         raise NoKernel(f"{KEYRING} is not there to judge a kernel: install debian-archive-keyring")
     place.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="ptelab-") as work:
-        return _extract(_package(Path(work), kernel, machine), place, kernel, machine)
+    with room.directory() as work:
+        return _extract(_package(work, kernel, machine), place, kernel, machine)
 
 
 def _run(work: Path, *words: str) -> str:

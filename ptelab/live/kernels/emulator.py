@@ -8,11 +8,11 @@ import gzip
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from pathlib import Path
 
+from ptelab.live import room
 from ptelab.live.kernels.debian import compiler
 from ptelab.live.kernels.guest import Broken
 from ptelab.live.kernels.versions import Machine
@@ -38,8 +38,8 @@ def build(machine: Machine, to: Path) -> None:
 
 def boot(machine: Machine, cpu: str, kernel: Path, init: Path, script: str, seconds: float = SECONDS) -> str:
     """What is said on the console until the machine ends.  Raises Broken."""
-    with tempfile.TemporaryDirectory(prefix="ptelab-") as work:
-        initrd = Path(work) / "initrd"
+    with room.directory() as work:
+        initrd = work / "initrd"
         initrd.write_bytes(gzip.compress(_archive({"init": init.read_bytes(), "script": script.encode()}), 1))
         command = [
             "timeout", f"{seconds + 10:.0f}",  # in case that nobody is left to end it
@@ -47,7 +47,7 @@ def boot(machine: Machine, cpu: str, kernel: Path, init: Path, script: str, seco
             "-m", _MEMORY, "-nographic", "-nic", "none", "-no-reboot", "-kernel", str(kernel), "-initrd", str(initrd),
             "-append", f"console={machine.console} quiet panic=-1",
         ]  # fmt: skip
-        console = Path(work) / "console"
+        console = work / "console"
         with console.open("wb") as out:
             emulator = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=work,

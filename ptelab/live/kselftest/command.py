@@ -7,7 +7,6 @@ import functools
 import json
 import os
 import platform
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from ptelab.checking import Options
 from ptelab.litmus import build as litmus
 from ptelab.litmus.judge import UNKNOWN, named_flags
 from ptelab.litmus.resolve import Test
+from ptelab.live import room
 from ptelab.live.kselftest import building, table, tap
 from ptelab.live.kselftest.building import NotBuilt
 from ptelab.live.kselftest.running import Program, run
@@ -169,8 +169,7 @@ def kselftest(directory: Path, names: Sequence[str], options: Options, unmerge: 
 
 
 def _run(sources: Path, names: Sequence[str], unmerge: bool, explain: Say) -> list[Program]:
-    with tempfile.TemporaryDirectory(prefix="ptelab-", ignore_cleanup_errors=True) as place:
-        build = Path(place)
+    with room.directory() as build:
         try:
             building.prepare(build)
         except NotBuilt as error:

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptelab.live.kselftest import building, keeper, tap
+from ptelab.live import keeper
+from ptelab.live.kselftest import building, tap
 from ptelab.live.kselftest.building import NotBuilt
 from ptelab.live.kselftest.tap import Said
 
@@ -63,21 +61,12 @@ def merged() -> bool:
 
 
 def _kept(argv: Sequence[str], directory: Path, seconds: float) -> dict[str, object]:
-    order = json.dumps({"argv": argv, "directory": str(directory), "seconds": seconds}) + "\n"
-    process = subprocess.Popen(
-        [sys.executable, keeper.__file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    assert process.stdin is not None and process.stdout is not None
+    process = keeper.start({"argv": list(argv), "directory": str(directory), "seconds": seconds})
+    assert process.stdout is not None
     try:
-        process.stdin.write(order)
-        process.stdin.flush()
         said = process.stdout.read()
     finally:
-        with contextlib.suppress(OSError):
-            process.stdin.close()
-        process.wait()
-        process.stdout.close()
+        keeper.end(process)
     result: dict[str, object] = json.loads(said) if said else {}
     return result
 
