@@ -63,9 +63,10 @@ from filesystem import vm_ops_fault, vm_ops_pfn_mkwrite
 from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
-from linux.huge_mm import thp_is_possible, thp_vma_allowable_order
+from linux.huge_mm import HPAGE_PMD_NR, thp_is_possible, thp_vma_allowable_order
 from linux.leafops import softleaf_from_pte
 from linux.mm import (
+    VM_COPY_ON_FORK,
     VM_PFNMAP,
     VM_SHARED,
     VM_WRITE,
@@ -113,6 +114,7 @@ from linux.page_flags import (
     PageAnonExclusive,
     SetPageAnonExclusive,
     __folio_mark_uptodate,
+    folio_nr_pages,
     folio_test_anon,
     folio_test_dirty,
     folio_test_ksm,
@@ -171,7 +173,7 @@ from mm.rmap import (
     unlink_anon_vmas,
 )  # fmt: skip
 from mm.swap import folio_add_lru_vma
-from mm.swap_state import swap_cache_get_folio, swapin_folio, swapin_readahead
+from mm.swap_state import free_swap_cache, swap_cache_get_folio, swapin_folio, swapin_readahead
 from mm.swapfile import (
     folio_free_swap,
     folio_matches_swap_entry,
@@ -253,7 +255,7 @@ def free_pgd_range(tlb: mmu_gather, addr: Addr, end: Addr, floor: Addr, ceiling:
 def free_pgtables(tlb: mmu_gather, unmap: unmap_desc) -> None:
     """Take VMAs out of the rmap, and unhook the page tables that only they used.
 
-    Left out: anonymous VMAs; write-locking VMAs, which munmap has done already.
+    Left out: write-locking VMAs, which munmap has done already.
     """
     tlb_free_vmas(tlb)
     i: u4 = 0
@@ -299,7 +301,10 @@ def __pte_alloc(mm: mm_struct, pmd: pmd_p) -> Errno:
 
 @onstack
 class rss_vec:
-    """How many pages of each kind were mapped or zapped; in Linux an array `int rss[NR_MM_COUNTERS]`."""
+    """How many pages of each kind were mapped or zapped.
+
+    Differs: in Linux an array `int rss[NR_MM_COUNTERS]`.
+    """
 
     count: Array[u4] = array(NR_MM_COUNTERS)
 
@@ -377,7 +382,10 @@ def copy_present_page(
 def __copy_present_ptes(
     dst_vma: vm_area_struct, src_vma: vm_area_struct, dst_pte: pte_p, src_pte: pte_p, pte: pte_t, addr: Addr
 ) -> None:
-    """Take the right to store from the parent, and give the child the same entry, old."""
+    """Take the right to store from the parent, and give the child the same entry, old.
+
+    Left out: taking userfaultfd's bit from a child that is not registered, as each child is if its parent is.
+    """
     if is_cow_mapping(src_vma.vm_flags) and pte_write(pte):
         ptep_set_wrprotect(src_vma.vm_mm, addr, src_pte)
         pte = pte_wrprotect(pte)
@@ -416,7 +424,8 @@ def copy_nonpresent_pte(
 ) -> None:
     """Give the child the parent's entry of a page that is in swap, and neither the page alone.
 
-    Context: both PTLs held.  Left out: entries of other kinds, errors.
+    Context: both PTLs held.  Left out: entries of other kinds, errors; taking userfaultfd's bit from a child that is
+    not registered, as each child is if its parent is.
     """
     orig_pte = ptep_get(src_pte)
     pte = orig_pte
@@ -433,19 +442,23 @@ def copy_pte_range(
 ) -> Errno:
     """Copy the entries of one PTE table.
 
+    Nobody else faults meanwhile, but reclaim and truncation change entries while the PTLs are dropped, so that the page
+    that was allocated may not be needed in the end.
     Context: both mmap_locks held for writing.  Left out: need_resched.
     """
     prealloc: Folio | None = None
+    ret: Errno = 0
     while True:
         rss = new(rss_vec)
         again = False
         dst_pte, dst_ptl = pte_alloc_map_lock(dst_vma.vm_mm, dst_pmd, addr)
         if dst_pte is None:
-            return ENOMEM
+            ret = ENOMEM
+            break
         src_pte, _pmdval, src_ptl = pte_offset_map_rw_nolock(src_vma.vm_mm, src_pmd, addr)
         if src_pte is None:
             pte_unmap_unlock(dst_pte, dst_ptl)
-            return 0
+            break
         spin_lock(src_ptl.ptl)
         dst = dst_pte
         src = src_pte
@@ -470,10 +483,13 @@ def copy_pte_range(
         add_mm_rss_vec(dst_vma.vm_mm, rss)
         pte_unmap_unlock(dst_pte, dst_ptl)
         if not again:
-            return 0
+            break
         prealloc = folio_prealloc(src_vma.vm_mm, src_vma, addr, False)
         if prealloc is None:
             return ENOMEM
+    if prealloc is not None:
+        folio_put(prealloc)
+    return ret
 
 
 def copy_pmd_range(dst_vma: vm_area_struct, src_vma: vm_area_struct, addr: Addr, end: Addr) -> Errno:
@@ -490,10 +506,12 @@ def copy_pmd_range(dst_vma: vm_area_struct, src_vma: vm_area_struct, addr: Addr,
 
 
 def vma_needs_copy(dst_vma: vm_area_struct, src_vma: vm_area_struct) -> bool:
-    """Whether a child needs copies of a VMA's entries; what a file has, it can fault in.
+    """Whether a child needs copies of a VMA's entries; what a file has, it can fault in, but not what is protected.
 
     Differs: a private mapping counts as having an anon_vma from the start.
     """
+    if dst_vma.vm_flags & VM_COPY_ON_FORK != 0:
+        return True
     return is_cow_mapping(src_vma.vm_flags)
 
 
@@ -675,7 +693,7 @@ def zap_pte_range(
 def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, details: zap_details) -> Addr:
     """Zap the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
 
-    If one folio must be unmapped in the end, another's zap of a huge page is waited for.
+    If one folio that may be huge must be unmapped in the end, another's zap of a huge page is waited for.
     Differs: an upper entry is read again only where it may have changed.
     """
     while addr != end:
@@ -689,7 +707,7 @@ def zap_pmd_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, d
                 addr = next
                 continue
             pmdval = pmdp_get(pmd)
-        elif details.single_folio and thp_is_possible() and pmd_none(pmdval):
+        elif details.single_folio and next - addr == PMD_SIZE and pmd_none(pmdval):
             ptl = pmd_lock(tlb.mm, pmd)
             spin_unlock(ptl.page_table_lock)
             pmdval = pmdp_get(pmd)
@@ -773,11 +791,12 @@ def unmap_mapping_folio(folio: Folio) -> None:
 
     Context: folio locked.  Left out: sparing private copies, as what calls it zaps those too.
     """
+    may_be_huge = folio_nr_pages(folio) >= HPAGE_PMD_NR
     mapping = folio.mapping
     assert mapping is not None
     lockdep_assert_held(folio.PG_locked)
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, folio.index, folio.index, zap_details(single_folio=True))
+    unmap_mapping_range_tree(mapping, folio.index, folio.index, zap_details(single_folio=may_be_huge))
     i_mmap_unlock_read(mapping)
 
 
@@ -948,6 +967,8 @@ def wp_page_copy(vmf: vm_fault) -> vm_fault_t:
     elif old_folio is not None:
         folio_put(old_folio)
     if old_folio is not None:
+        if copied:
+            free_swap_cache(old_folio)
         folio_put(old_folio)
     return 0
 

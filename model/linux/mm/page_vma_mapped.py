@@ -5,13 +5,15 @@ Left out: large folios, so a page has one entry at most in a VMA; hugetlb; migra
 """
 
 from asm.pgtable import pmd_present, pmd_pte, pmd_same, pte_none, pte_pfn, pte_present
-from linux.huge_mm import thp_is_possible
+from linux.huge_mm import HPAGE_PMD_NR, thp_vma_suitable_order
 from linux.mm import pmd_lock, pte_unmap_unlock
+from linux.mm_types import Folio
+from linux.page_flags import folio_nr_pages
 from linux.pgtable import pmd_off, pmd_trans_huge, pmdp_get_lockless, ptep_get
 from linux.rmap import PVMW_SYNC, page_vma_mapped_walk_done, struct_page_vma_mapped_walk
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
 
-from ptelab.lang import spin_lock, spin_unlock
+from ptelab.lang import at, spin_lock, spin_unlock
 
 
 def not_found(pvmw: struct_page_vma_mapped_walk) -> bool:
@@ -87,7 +89,8 @@ def page_vma_mapped_walk(pvmw: struct_page_vma_mapped_walk) -> bool:
             if found or pvmw.ptl_of_pmd:
                 return found or not_found(pvmw)
         elif not pmd_present(pmde):
-            if pvmw.flags & PVMW_SYNC != 0 and thp_is_possible():
+            maybe_huge = folio_nr_pages(at(Folio, pvmw.pfn)) >= HPAGE_PMD_NR
+            if pvmw.flags & PVMW_SYNC != 0 and maybe_huge and thp_vma_suitable_order(pvmw.vma, pvmw.address):
                 ptl = pmd_lock(pvmw.vma.vm_mm, pvmw.pmd)
                 spin_unlock(ptl.page_table_lock)
             return False

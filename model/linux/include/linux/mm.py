@@ -26,6 +26,7 @@ from ptelab.lang import (
     atomic_inc,
     atomic_or,
     atomic_read,
+    atomic_sub_return,
     index_of,
     onstack,
     spin_lock,
@@ -46,6 +47,9 @@ VM_UFFD_WP = 128
 VM_SOFTDIRTY = 64
 VM_LOCKED = 256
 
+# What fork copies though the child could fault it in: VM_MIXEDMAP and VM_MAYBE_GUARD are not here.
+VM_COPY_ON_FORK = VM_PFNMAP | VM_UFFD_WP
+
 GUP_PIN_COUNTING_BIAS = 8
 FOLL_WRITE = 1
 FOLL_GET = 2
@@ -61,8 +65,9 @@ cp_flags_t: TypeAlias = u4
 
 
 class zap_details(NamedTuple):
-    """What a zap is for.  `single_folio`: one folio must be unmapped in the end.  `reclaim_pt`: empty tables may go.
+    """What a zap is for.  `reclaim_pt`: empty tables may go.
 
+    Differs: `single_folio`, the one folio that must be unmapped in the end, is only whether it may be a huge page.
     Left out: even_cows, as private copies are always zapped; zap_flags.
     """
 
@@ -122,6 +127,12 @@ def folio_put_testzero(folio: Folio) -> bool:
 def folio_put(folio: Folio) -> None:
     """Drop a reference, and the folio with the last."""
     if folio_put_testzero(folio):
+        __folio_put(page_folio(folio))
+
+
+def folio_put_refs(folio: Folio, refs: atomic_t) -> None:
+    """Drop several references, and the folio with the last."""
+    if atomic_sub_return(refs, page_folio(folio)._refcount) == 0:
         __folio_put(page_folio(folio))
 
 
