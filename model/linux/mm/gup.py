@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/gup.c (v7.0).
 
-One page at a time.  Left out: FOLL_FORCE, FOLL_TOUCH, retries, which pages of files may be pinned for long.
+One page at a time.  Left out: FOLL_FORCE, FOLL_TOUCH, FOLL_HONOR_NUMA_FAULT, retries, PG_referenced, which pages of
+files may be pinned for long.  Differs: pins of large folios are counted as those of others, not in _pincount.
 """
 
 from asm.current import get_current
@@ -26,9 +27,11 @@ from linux.mm import (
     FOLL_PIN,
     FOLL_WRITE,
     GUP_PIN_COUNTING_BIAS,
+    VM_PFNMAP,
+    VM_READ,
     VM_WRITE,
     folio_pfn,
-    folio_put,
+    folio_put_refs,
     folio_ref_add,
     folio_try_get,
     gup_must_unshare,
@@ -45,7 +48,7 @@ from linux.mm_types import (
     vm_area_struct,
 )  # fmt: skip
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
-from linux.page_flags import folio_page, folio_test_dirty, page_folio
+from linux.page_flags import folio_page, folio_test_dirty
 from linux.pagemap import folio_lock
 from linux.pgtable import (
     __pte_map,
@@ -66,16 +69,17 @@ from mm.memory import handle_mm_fault, vm_normal_page
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import pte_offset_map_lock
 
-from ptelab.lang import at, atomic_sub, spin_unlock, u4, u8
+from ptelab.lang import at, spin_unlock, u4, u8
 
 
 def gup_put_folio(folio: Folio, flags: u4) -> None:
     """Drop what grabbing a page has taken."""
+    refs: u4 = 1
     if flags & FOLL_PIN != 0:
         if is_zero_folio(folio):
             return
-        atomic_sub(GUP_PIN_COUNTING_BIAS - 1, page_folio(folio)._refcount)
-    folio_put(folio)
+        refs = GUP_PIN_COUNTING_BIAS
+    folio_put_refs(folio, refs)
 
 
 def is_zero_folio(folio: Folio) -> bool:
@@ -166,13 +170,12 @@ def follow_page_pte(vma: vm_area_struct, address: Addr, pmd: pmd_p, flags: u4) -
 def follow_huge_pmd(vma: vm_area_struct, addr: Addr, pmd: pmd_p, flags: u4) -> tuple[Folio | None, bool]:
     """Grab the page that an address has of a huge page, if the entry allows it; and whether it must be unshared before.
 
+    An entry that is a hint of NUMA balancing will do.
     Context: pmd lock held.
     """
     pmdval = pmdp_get(pmd)
     page = at(Folio, pte_pfn(pmd_pte(pmdval)))
     if flags & FOLL_WRITE != 0 and not pmd_write(pmdval):
-        return None, False
-    if pmd_protnone(pmdval):
         return None, False
     if not pmd_write(pmdval) and gup_must_unshare(vma, flags, page):
         return None, True
@@ -188,8 +191,6 @@ def follow_pmd_mask(vma: vm_area_struct, address: Addr, flags: u4) -> tuple[Foli
         return None, False
     if not pmd_leaf(pmdval):
         return follow_page_pte(vma, address, pmd, flags)
-    if pmd_protnone(pmdval):
-        return None, False
     ptl = pmd_lock(vma.vm_mm, pmd)
     pmdval = pmdp_get(pmd)
     if not pmd_leaf(pmdval):
@@ -216,8 +217,11 @@ def faultin_page(vma: vm_area_struct, address: Addr, flags: u4, unshare: bool) -
 
 
 def check_vma_flags(vma: vm_area_struct, gup_flags: u4) -> bool:
-    """Whether a VMA allows the access."""
-    return gup_flags & FOLL_WRITE == 0 or vma.vm_flags & VM_WRITE != 0
+    """Whether a VMA allows the access; what a driver maps without pages has none to grab."""
+    vm_flags = vma.vm_flags
+    if vm_flags & VM_PFNMAP != 0:
+        return False
+    return vm_flags & (VM_WRITE if gup_flags & FOLL_WRITE != 0 else VM_READ) != 0
 
 
 def __get_user_pages(mm: mm_struct, start: Addr, gup_flags: u4) -> Folio | None:
@@ -225,10 +229,10 @@ def __get_user_pages(mm: mm_struct, start: Addr, gup_flags: u4) -> Folio | None:
 
     Context: mmap_lock held for reading.
     """
+    vma = vma_lookup(mm, start)
+    if vma is None or not check_vma_flags(vma, gup_flags):
+        return None
     while True:
-        vma = vma_lookup(mm, start)
-        if vma is None or not check_vma_flags(vma, gup_flags):
-            return None
         page, unshare = follow_pmd_mask(vma, start, gup_flags)
         if page is not None:
             return page
@@ -239,8 +243,8 @@ def __get_user_pages(mm: mm_struct, start: Addr, gup_flags: u4) -> Folio | None:
 def faultin_page_range(mm: mm_struct, start: Addr, end: Addr, write: bool) -> Errno:
     """Fault all pages of a range in, for loads or for stores.
 
-    Context: mmap_lock held for reading.  Differs: __get_user_pages without a reference is in here; says whether all was
-    done, not how much; want of memory is EFAULT.
+    Context: mmap_lock held for reading.  Differs: __get_user_pages without a reference is in here, and looks for the
+    VMA of each page; says whether all was done, not how much; want of memory is EFAULT.
     """
     gup_flags: u4 = FOLL_WRITE if write else 0
     while start < end:
@@ -264,6 +268,7 @@ def gup_fast_pte_range(pmd: pmd_t, pmdp: pmd_p, addr: Addr, flags: u4) -> Folio 
 
     Context: interrupts disabled.  The reference is taken first and the entries looked at again after it, so that who
     empties one of them sees the reference, or is seen.
+    Left out: pte_special, so that a frame that a driver has mapped is grabbed, too.
     """
     ptep = __pte_map(pmd, addr)
     pte = ptep_get_lockless(ptep)
