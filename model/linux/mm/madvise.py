@@ -13,13 +13,14 @@ from asm.tlb import mmu_gather, tlb_end_vma, tlb_remove_tlb_entry, tlb_start_vma
 from config import CONFIG_MADVISE_FAULTS, CONFIG_SWAP
 from linux.errno import EINVAL, ENOMEM
 from linux.leafops import softleaf_from_pte
-from linux.mm import folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
+from linux.mm import VM_LOCKED, VM_PFNMAP, folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
 from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock, vma_end_read
 from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_lru, folio_test_swapcache
 from linux.pagemap import folio_trylock
 from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get
 from linux.types import Addr, Errno
+from linux.userfaultfd_k import userfaultfd_wp
 from mm.filemap import folio_unlock
 from mm.gup import faultin_page_range
 from mm.huge_memory import madvise_free_huge_pmd
@@ -155,8 +156,15 @@ def madvise_dontneed_single_vma(madv_behavior: madvise_behavior) -> Errno:
     return 0
 
 
+def madvise_dontneed_free_valid_vma(madv_behavior: madvise_behavior) -> bool:
+    """Whether the contents of a VMA may be forgotten: not if its memory is locked, or a driver's."""
+    return madv_behavior.vma.vm_flags & (VM_PFNMAP | VM_LOCKED) == 0
+
+
 def madvise_dontneed_free(madv_behavior: madvise_behavior) -> Errno:
     """Forget the contents of a range of a VMA."""
+    if not madvise_dontneed_free_valid_vma(madv_behavior):
+        return EINVAL
     if madv_behavior.start == madv_behavior.end:
         return 0
     if madv_behavior.behavior == MADV_FREE:
@@ -167,7 +175,7 @@ def madvise_dontneed_free(madv_behavior: madvise_behavior) -> Errno:
 def madvise_cold_or_pageout_pte_range(vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> None:
     """Let reclaim take the pages of a PTE table that nothing else maps.
 
-    Left out: MADV_COLD.
+    Left out: MADV_COLD; PG_referenced; huge pages.
     """
     folios = new(folio_list)
     nr: u4 = 0
@@ -192,20 +200,38 @@ def madvise_cold_or_pageout_pte_range(vma: vm_area_struct, pmd: pmd_p, addr: Add
     reclaim_pages(folios)
 
 
-def madvise_pageout(madv_behavior: madvise_behavior) -> Errno:
+def can_madv_lru_vma(vma: vm_area_struct) -> bool:
+    """Whether the pages of a VMA are ones that reclaim may take."""
+    return vma.vm_flags & (VM_LOCKED | VM_PFNMAP) == 0
+
+
+def madvise_pageout_page_range(tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr) -> None:
     """Let reclaim take the pages of a range of a VMA.
 
-    Differs: madvise_pageout_page_range's walk over the PTE tables is in here.  Left out: who may do that to a file.
+    Differs: walk_page_range_vma's loop over the PTE tables is in here.
     """
-    vma = madv_behavior.vma
-    addr = madv_behavior.start
-    end = madv_behavior.end
+    tlb_start_vma(tlb, vma)
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(vma.vm_mm, addr)
         if not pmd_none(pmdp_get(pmd)):
             madvise_cold_or_pageout_pte_range(vma, pmd, addr, next)
         addr = next
+    tlb_end_vma(tlb, vma)
+
+
+def madvise_pageout(madv_behavior: madvise_behavior) -> Errno:
+    """Let reclaim take the pages of a range of a VMA.
+
+    Nothing is gathered, but whoever zaps meanwhile takes note that somebody else has entries in hand.
+    Left out: who may do that to a file.
+    """
+    if not can_madv_lru_vma(madv_behavior.vma):
+        return EINVAL
+    tlb = new(mmu_gather)
+    tlb_gather_mmu(tlb, madv_behavior.mm)
+    madvise_pageout_page_range(tlb, madv_behavior.vma, madv_behavior.start, madv_behavior.end)
+    tlb_finish_mmu(tlb)
     return 0
 
 
@@ -232,12 +258,20 @@ def madvise_populate(madv_behavior: madvise_behavior) -> Errno:
     return faultin_page_range(madv_behavior.mm, madv_behavior.start, madv_behavior.end, write)
 
 
+def is_vma_lock_sufficient(vma: vm_area_struct, madv_behavior: madvise_behavior) -> bool:
+    """Whether the lock of a VMA will do: it holds all of the range, and no userfaultfd is told of what becomes of it.
+
+    Left out: anonymous VMAs, which have their anon_vma from the start.
+    """
+    return madv_behavior.end <= vma.vm_end and not userfaultfd_wp(vma)
+
+
 def try_vma_read_lock(madv_behavior: madvise_behavior) -> bool:
-    """Read-lock the VMA of the range if there is one that holds all of it, else the mm; whether it is the VMA."""
+    """Read-lock the VMA of the range if there is one and that is enough, else the mm; whether it is the VMA."""
     mm = madv_behavior.mm
     vma = lock_vma_under_rcu(mm, madv_behavior.start)
     if vma is not None:
-        if madv_behavior.end <= vma.vm_end:
+        if is_vma_lock_sufficient(vma, madv_behavior):
             madv_behavior.vma = vma
             return True
         vma_end_read(vma)
