@@ -173,6 +173,8 @@ def filemap_map_pmd(vmf: vm_fault) -> None:
 def filemap_map_pages(vmf: vm_fault, start_pgoff: pgoff_t, end_pgoff: pgoff_t) -> vm_fault_t:
     """Map what the page cache has ready of a range; whether the page of the fault was among it.
 
+    Without a PTE table nothing is mapped if all that is ready is a file's last page: the test that keeps huge pages
+    from reaching beyond the end of a file is one page too strict, and a page that fails it gets no table either.
     Left out: read-ahead.
     """
     vma = vmf.vma
@@ -186,7 +188,8 @@ def filemap_map_pages(vmf: vm_fault, start_pgoff: pgoff_t, end_pgoff: pgoff_t) -
     folio, index = next_uptodate_folio(mapping, start_pgoff, end_pgoff)
     if folio is None:
         return 0
-    filemap_map_pmd(vmf)
+    if size == 0 or index + 1 < size or mapping.shmem:
+        filemap_map_pmd(vmf)
     start: Addr = vma.vm_start + start_pgoff - vma.vm_pgoff
     pte, ptl = pte_offset_map_lock(vma.vm_mm, vmf.pmd, start)
     if pte is None:
