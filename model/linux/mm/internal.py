@@ -5,6 +5,7 @@ from asm.pgtable import pgtable_supports_soft_dirty, pte_soft_dirty
 from asm.pgtable_types import pte_t
 from linux.mm import VM_LOCKED, VM_PFNMAP, VM_SOFTDIRTY
 from linux.mm_types import Folio, vm_area_struct
+from linux.page_flags import folio_test_mlocked
 from linux.types import pgoff_t
 from mm.mlock import mlock_folio, munlock_folio
 
@@ -36,6 +37,14 @@ def vma_soft_dirty_enabled(vma: vm_area_struct) -> bool:
 def pte_needs_soft_dirty_wp(vma: vm_area_struct, pte: pte_t) -> bool:
     """Whether the first store through an entry has to fault to be noted."""
     return vma_soft_dirty_enabled(vma) and not pte_soft_dirty(pte)
+
+
+def folio_evictable(folio: Folio) -> bool:
+    """Whether reclaim may take a folio.
+
+    Left out: files that must not be reclaimed.
+    """
+    return not folio_test_mlocked(folio)
 
 
 def mlock_vma_folio(folio: Folio, vma: vm_area_struct) -> None:

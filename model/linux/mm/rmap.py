@@ -3,8 +3,8 @@
 
 Lock order, as far as it is here: mmap_lock, folio lock, i_mmap_rwsem, page_table_lock, PTL.
 
-Differs: a walk's callbacks are called by name; its only user here is folio_mkclean.
-Left out: large folios, statistics, MMU notifiers, memory locking.
+Differs: a walk's callbacks are called by name: rmap_walk has folio_mkclean's, the other walks have loops of their own.
+Left out: large folios but for how they are counted, statistics, MMU notifiers.
 """
 
 from asm.current import get_current
@@ -37,6 +37,7 @@ from linux.fs import address_space, i_mmap_lock_read, i_mmap_trylock_read, i_mma
 from linux.huge_mm import HPAGE_PMD_NR
 from linux.memcontrol import lruvec_stat_mod_folio
 from linux.mm import (
+    VM_LOCKED,
     VM_SHARED,
     dec_mm_counter,
     folio_mapcount,
@@ -585,9 +586,10 @@ def unmap_anon_pte(
 
 
 def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2) -> bool:
-    """Empty a folio's entry in a VMA, perhaps without the flush; false if that cannot be.
+    """Empty a folio's entry in a VMA, perhaps without the flush; false if that cannot be, or must not.
 
-    Left out: locked memory, large folios, hugetlb, device entries, poison, userfaultfd's markers.
+    A folio in locked memory stays, and is said to be locked if that was missed.
+    Left out: large folios, lazily freed huge pages, hugetlb, device entries, poison, userfaultfd's markers.
     """
     mm = vma.vm_mm
     ret = True
@@ -596,6 +598,11 @@ def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2
     pvmw.vma = vma
     pvmw.address = address
     while page_vma_mapped_walk(pvmw):
+        if vma.vm_flags & VM_LOCKED != 0:
+            ret = False
+            mlock_vma_folio(folio, vma)
+            page_vma_mapped_walk_done(pvmw)
+            break
         if flags & TTU_SPLIT_HUGE_PMD != 0 and pvmw.pte is None and pvmw.pmd is not None:
             split_huge_pmd_locked(vma, pvmw.address, pvmw.pmd)
             flags = flags & ~TTU_SPLIT_HUGE_PMD

@@ -34,6 +34,7 @@ from linux.pagemap import folio_trylock
 from linux.rmap import TTU_BATCH_FLUSH, TTU_SPLIT_HUGE_PMD
 from linux.types import FILE_PAGES
 from mm.filemap import __filemap_remove_folio, folio_unlock
+from mm.internal import folio_evictable
 from mm.page_io import swap_writeout
 from mm.page_writeback import folio_clear_dirty_for_io, folio_mark_dirty
 from mm.rmap import folio_referenced, try_to_unmap, try_to_unmap_flush, try_to_unmap_flush_dirty
@@ -202,7 +203,7 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     """
     if not folio_trylock(folio):
         return False
-    if folio_test_writeback(folio):
+    if not folio_evictable(folio) or folio_test_writeback(folio):
         folio_unlock(folio)
         return False
     if not ignore_references:
