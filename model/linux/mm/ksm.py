@@ -165,7 +165,7 @@ def try_to_merge_one_page(vma: vm_area_struct, page: Folio, kpage: Folio, addr: 
 def find_mergeable_vma(mm: mm_struct, addr: Addr) -> vm_area_struct | None:
     """The VMA at an address, if its pages may be merged.
 
-    Left out: VM_MERGEABLE, which every private mapping without a file counts as.
+    Left out: VM_MERGEABLE, which every private mapping without a file counts as; mms that have no users any more.
     """
     vma = vma_lookup(mm, addr)
     if vma is None or vma.vm_file is not None:
@@ -187,7 +187,8 @@ def try_to_merge_with_ksm_page(mm: mm_struct, address: Addr, page: Folio, kpage:
 def stable_tree_search(page: Folio) -> Folio | None:
     """The KSM page with the data of a page, with a reference; None without one, or if it cannot be had now.
 
-    Differs: the tree is the folios that are in it, in any order.
+    Differs: the tree is the folios that are in it, in any order; when a node turns out to be stale the search is given
+    up, not begun again.
     """
     for stable_node in pool(Folio):
         tree_folio = ksm_get_folio(stable_node, KSM_GET_FOLIO_NOLOCK)
@@ -223,7 +224,7 @@ def cmp_and_merge_page(mm: mm_struct, address: Addr, page: Folio) -> Errno:
 def break_ksm_pmd_entry(vma: vm_area_struct, pmdp: pmd_p, addr: Addr, end: Addr) -> Addr:
     """The first address of a PTE table's part that a KSM page is mapped at; `end` without one.
 
-    Differs: returns what C stores through a pointer.
+    Differs: returns what C stores through a pointer.  Left out: mms that have no users, which cannot ask for it.
     """
     start_ptep, ptl = pte_offset_map_lock(vma.vm_mm, pmdp, addr)
     if start_ptep is None:
