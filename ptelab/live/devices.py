@@ -73,6 +73,8 @@ class Devices:
             raise column.unable(f"userfaultfd: {abilities.userfaultfd}")
         if self.uses_uffd and self._asynchronous and abilities.uffd_async:
             raise column.unable(f"userfaultfd without events: {abilities.uffd_async}")
+        if self.uses_uffd and not self._asynchronous and "fork" in calls:
+            raise column.unable("a child has its parent's userfaultfd only where somebody reads that one's events")
         if self.uses_scan and abilities.pagemap_scan:
             raise column.unable(f"PAGEMAP_SCAN: {abilities.pagemap_scan}")
         if self.uses_ring and "put_user_pages_dirty" in calls:
