@@ -11,6 +11,7 @@ from ptelab.litmus.resolve import Column
 from ptelab.live.devices import CALLS as DEVICE_CALLS
 from ptelab.live.devices import Devices
 from ptelab.live.program import Arg, Label, Program, Reg
+from ptelab.live.switching import Switching
 
 if TYPE_CHECKING:
     from ptelab.live.scenario import Stage
@@ -39,11 +40,13 @@ class Unable(Exception):
 class ColumnCompiler:
     """Writes the statements of one column into a program."""
 
-    def __init__(self, stage: Stage, column: Column, program: Program) -> None:
+    def __init__(self, stage: Stage, column: Column, program: Program, run: Reg) -> None:
         self.stage, self.test, self.column, self.program = stage, stage.test, column, program
+        self.run = run  # has the number of the run
         self.registers: dict[str, Reg] = {}
         self.fault = program.reg()
         self.end = Label()
+        self.switching = Switching(self)
         self.devices = Devices(self, list(calls(column.process.body)))
 
     def reset(self) -> None:
@@ -251,8 +254,8 @@ class ColumnCompiler:
         self.program.call("nanosleep", self.stage.shared.words(2, 0, _SHORT_NS), 0)
 
     def _call_switch_to(self, args: tuple[s.Expression, ...], to: Reg) -> None:
-        if not (isinstance(args[0], s.Name) and args[0].name == self.column.mm):
-            raise Unable("user space does not choose which mm a CPU has loaded")
+        assert isinstance(args[0], s.Name)
+        self.switching.to(args[0].name)
 
     def _call_mincore(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         p = self.program

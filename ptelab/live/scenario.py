@@ -18,6 +18,7 @@ from ptelab.live.merging import Ksm, Merging
 from ptelab.live.private import PrivatePages
 from ptelab.live.probe import Abilities
 from ptelab.live.program import RESULTS, WORD, Arg, Label, Program, Reg, Shared
+from ptelab.live.switching import Visit
 
 TABLE_BYTES = 512 * PAGE
 TEST_AREA = 0x200000000
@@ -62,6 +63,7 @@ class Stage:
     fields: dict[str, int] = field(default_factory=dict)
     columns: dict[int, ColumnCompiler] = field(default_factory=dict)
     children: dict[str, Program] = field(default_factory=dict)
+    visits: list[Visit] = field(default_factory=list)
     pids: dict[str, int] = field(default_factory=dict)
     cpu_masks: dict[int, int] = field(default_factory=dict)  # column → where its mask lies
     main_mm: str = ""
@@ -121,9 +123,6 @@ class Stage:
 
 
 def _check(test: Test, abilities: Abilities) -> None:
-    for column in test.columns:
-        if column.active_mm:
-            raise Unable("user space does not choose which mm a CPU has loaded")
     if any(f.device for f in test.files.values()):
         raise Unable("a driver's memory is needed")
     if any(b.huge for b in test.ptes.values()) or test.bounds.keys() & {"TRANSPARENT_HUGEPAGE", "LARGE_FOLIOS"}:
@@ -375,6 +374,8 @@ class Director:
         columns = [c for c in self.test.columns if c.mm == mm]
         for column in columns[1:]:
             p.op("SPAWN", self._column_once(column).number)
+        for visit in (v for v in stage.visits if v.mm == mm):
+            p.op("SPAWN", self._visitor(visit).number)
         p.op("ARRIVE", stage.ready)
         if columns:
             self._body(p, columns[0], run)
@@ -413,6 +414,20 @@ class Director:
         p.jump(again)
         return p
 
+    # The thread of another mm that has a column's CPU for a while.
+    def _visitor(self, visit: Visit) -> Program:
+        p = self.shared.program()
+        run = p.reg()
+        p.load(run, self.stage.run)
+        p.call("sched_setaffinity", 0, WORD, self.stage.cpu_mask(visit.column))
+        if visit.at_first:
+            p.op("AWAIT", self.stage.go, run, 0)
+            self._meet(p, run)
+        else:
+            p.op("AWAIT", visit.turn, run, 0)
+        p.op("ARRIVE", visit.back)
+        return p
+
     def _column_once(self, column: Column, meets: bool = True) -> Program:
         p = self.shared.program()
         run = p.reg()
@@ -422,7 +437,7 @@ class Director:
 
     def _body(self, p: Program, column: Column, run: Reg, meets: bool = True, released: bool = False) -> None:
         stage = self.stage
-        compiler = ColumnCompiler(stage, column, p)
+        compiler = ColumnCompiler(stage, column, p, run)
         stage.columns[column.number] = compiler
         compiler.reset()
         compiler.devices.prepare()
@@ -433,14 +448,18 @@ class Director:
             for (thread, vma, page), bits in self.test.tlbs.items():
                 if thread == column.number:
                     self._warm(p, vma, page, bits)
-            target, longest = p.reg(), p.reg()
-            p.op("TIMES", run, len(self.meeting), to=target)
-            p.load(longest, stage.delay)
-            p.op("RENDEZVOUS", stage.start, target)
-            p.op("DELAY", longest)
+            if not column.active_mm:
+                self._meet(p, run)
         compiler.statements()
         compiler.devices.finish()
         p.op("END") if exits(column) else p.op("ARRIVE", stage.done)
+
+    def _meet(self, p: Program, run: Reg) -> None:
+        target, longest = p.reg(), p.reg()
+        p.op("TIMES", run, len(self.meeting), to=target)
+        p.load(longest, self.stage.delay)
+        p.op("RENDEZVOUS", self.stage.start, target)
+        p.op("DELAY", longest)
 
     # Let the CPU have a translation in its TLB, by the access that fills it.
     def _warm(self, p: Program, vma: str, page: int, bits: Bits) -> None:
