@@ -99,9 +99,10 @@ class pmd_p:
 
 
 class tlb_entry(NamedTuple):
-    """A cached translation with the rights that the entry had."""
+    """A cached translation with the rights that the entry had.  `large`: a part of a block that has more than one."""
 
     valid: bool = False
+    large: bool = False
     rdonly: bool = False
     dbm: bool = False
     pfn: Pfn = 0
@@ -227,7 +228,7 @@ def walk_leaf(addr: Addr, write: bool, upper: pmd_t) -> u3:
             return page_fault(addr, FSC_PERM | WNR)
         set_leaf(addr, upper, pte._replace(rdonly=False))
         return 0
-    fill(addr, pte._replace(pfn=pte.pfn + addr % PTRS_PER_PTE), False)
+    fill_large(addr, pte, False)
     return 0
 
 
@@ -274,6 +275,13 @@ def fill(addr: Addr, pte: pte_t, speculative: bool) -> None:
     this_cpu(Cpu).tlb[addr] = tlb_entry(valid=True, rdonly=pte.rdonly, dbm=pte.dbm, pfn=pte.pfn)
 
 
+def fill_large(addr: Addr, pte: pte_t, speculative: bool) -> None:
+    """Cache the part that an address has of a block; how many parts are cached at a time is the CPU's affair."""
+    fill(addr, pte._replace(pfn=pte.pfn + addr % PTRS_PER_PTE), speculative)
+    if PTRS_PER_PTE > 1:
+        this_cpu(Cpu).tlb[addr] = this_cpu(Cpu).tlb[addr]._replace(large=True)
+
+
 def forget(addr: Addr) -> None:
     """Drop the TLB entry for an address."""
     this_cpu(Cpu).tlb[addr] = tlb_entry()
@@ -291,10 +299,16 @@ def tlbi_scope(start: Addr, end: u8, last_level: bool) -> Scope:
 
 
 def tlbi(scope: Scope) -> None:
-    """TLBI without broadcast: invalidate at this CPU; complete at its next DSB, before which it runs no user code."""
+    """TLBI without broadcast: invalidate at this CPU; complete at its next DSB, before which it runs no user code.
+
+    What is cached of a block goes with any address in it.
+    """
     for addr in range(NR_PAGES):
         if scope & (1 << addr) != 0:
             forget(addr)
+            for other in range(NR_PAGES):
+                if this_cpu(Cpu).tlb[other].large and other // PTRS_PER_PTE == addr // PTRS_PER_PTE:
+                    forget(other)
     for index in range(PTRS_PER_PMD):
         if scope & (1 << (NR_PAGES + index)) != 0:
             this_cpu(Cpu).psc[index] = pmd_t()
@@ -364,7 +378,7 @@ def speculation() -> None:
             if not upper.leaf:
                 this_cpu(Cpu).psc[addr // PTRS_PER_PTE] = upper
             elif upper.entry.valid and upper.entry.af:
-                fill(addr, upper.entry._replace(pfn=upper.entry.pfn + addr % PTRS_PER_PTE), True)
+                fill_large(addr, upper.entry, True)
             elif upper.entry.valid and hafdbs() >= 1:
                 set_leaf(addr, upper, upper.entry._replace(af=True))
         else:

@@ -242,7 +242,7 @@ def pte_modify(pte: pte_t, newprot: pgprot_t) -> pte_t:
     """Give an entry other rights; what the hardware has noted stays, as software's or again as its own."""
     if pte_hw_dirty(pte):
         pte = pte._replace(sw_dirty=True)
-    pte = pte._replace(dbm=newprot.write, rdonly=True)
+    pte = pte._replace(valid=True, dbm=newprot.write, rdonly=True)
     if pte_sw_dirty(pte):
         pte = pte_mkdirty(pte)
     return pte
@@ -360,6 +360,14 @@ def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     return xchg(pmdp.pmd, pmd_t())
 
 
+def pmdp_huge_get_and_clear_full(vma: vm_area_struct, address: Addr, pmdp: pmd_p, full: bool) -> pmd_t:
+    """Empty an upper entry of a huge page and return what it was.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
+
+
 def __swp_entry_to_pte(x: swp_entry_t) -> pte_t:
     """The entry of a page that is in swap: not for the hardware, and not empty.
 
@@ -428,14 +436,12 @@ def pte_swp_clear_uffd_wp(pte: pte_t) -> pte_t:
 
 
 def clear_young_dirty_ptes(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> None:
-    """Make an entry old and clean, which it never is between; what the hardware notes meanwhile goes too.
+    """Make an entry old and clean by a read and a write; what the hardware notes between them goes too.
 
-    Context: PTL held.  Differs: it always does both.
+    Context: PTL held.  Differs: it always does both; what clears only one takes care of the hardware's updates.
     """
-    done = False
-    while not done:
-        pte = READ_ONCE(ptep.pte)
-        done = try_cmpxchg(ptep.pte, pte, pte_mkclean(pte_mkold(pte)))
+    pte = READ_ONCE(ptep.pte)
+    set_pte(ptep, pte_mkclean(pte_mkold(pte)))
 
 
 def flush_tlb_fix_spurious_fault_pmd(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> None:

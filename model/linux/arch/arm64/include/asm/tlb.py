@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors arch/arm64/include/asm/tlb.h (v7.0), which includes asm-generic/tlb.h."""
 
-from asm.tlbflush import __flush_tlb_range_nosync, __tlbi_sync_s1ish, flush_tlb_mm
+from asm.tlbflush import (  # noqa: F401
+    __flush_tlb_range_nosync,
+    __tlbi_sync_s1ish,
+    flush_tlb_mm,
+    huge_pmd_needs_flush,
+    pte_needs_flush,
+)
 from asm_generic.tlb import (  # noqa: F401
     MAX_GATHER_BATCH,
     MAX_GATHER_BATCH_COUNT,
@@ -10,7 +16,6 @@ from asm_generic.tlb import (  # noqa: F401
     __tlb_reset_range,
     mmu_gather,
     pte_free_tlb,
-    pte_needs_flush,
     tlb_delay_rmap,
     tlb_end_vma,
     tlb_flush_mmu_tlbonly,

@@ -7,6 +7,7 @@ memory is sequentially consistent.
 """
 
 from asm.page import PAGE_SIZE, TASK_SIZE
+from asm.pgtable_types import pmd_t, pte_t
 from cpu import dsb_ish, tlbi, tlbi_is, tlbi_scope
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.sched import task_struct
@@ -50,7 +51,8 @@ def flush_tlb_page(vma: vm_area_struct, uaddr: Addr) -> None:
 def __flush_tlb_range_nosync(mm: mm_struct, start: Addr, end: u8, stride: Addr, last_level: bool) -> None:
     """Invalidate a range everywhere without waiting; walk-cache entries too unless only the last level is asked for.
 
-    Left out: the switch to flush_tlb_mm for large ranges.
+    Left out: the switch to flush_tlb_mm for large ranges.  Differs: the range is not widened to whole strides, as
+    without FEAT_TLBIRANGE only the first page of a stride is invalidated.
     """
     tlbi_is(mm.pgd, tlbi_scope(start, end, last_level))
 
@@ -82,3 +84,20 @@ def arch_tlbbatch_add_pending(task: task_struct, mm: mm_struct, start: Addr, end
 def arch_tlbbatch_flush(task: task_struct) -> None:
     """Wait for the invalidations that this CPU has issued."""
     dsb_ish()
+
+
+def __pte_flags_need_flush(oldval: pte_t, newval: pte_t) -> bool:
+    """Whether a change of an entry has to be flushed: any change of a valid one but of the bits for software."""
+    if not oldval.valid:
+        return False
+    return oldval != newval._replace(sw_dirty=oldval.sw_dirty, uffd_wp=oldval.uffd_wp)
+
+
+def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
+    """Whether a TLB may hold something else than a changed entry says."""
+    return __pte_flags_need_flush(oldpte, newpte)
+
+
+def huge_pmd_needs_flush(oldpmd: pmd_t, newpmd: pmd_t) -> bool:
+    """Whether a TLB may hold something else than the changed entry of a huge page says."""
+    return __pte_flags_need_flush(oldpmd.entry, newpmd.entry)
