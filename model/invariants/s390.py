@@ -4,10 +4,10 @@
 Flag: entry_changed_in_use.
 """
 
-from arch.s390.mm.pgtable import ptep_flush_lazy
+from arch.s390.mm.pgtable import pmdp_flush_lazy, ptep_flush_lazy
 from asm.mmu_context import finish_arch_post_lock_switch
 from asm.pgtable import pmd_leaf, pmd_pfn, pmd_present, ptep_set_access_flags, set_pte
-from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pte_p, pte_t
+from asm.pgtable_types import PTRS_PER_PMD, PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
 from cpu import PIC_PROTECTION, TEID_STORE, Core, Cpu, ipte, page_fault, rdp
 from hw.memory import NR_CPUS
 from linux.mm_types import mm_struct
@@ -70,6 +70,13 @@ def sometimes_lazy_invalidation(mm: mm_struct, ptep: pte_p, result: pte_t) -> No
     """An entry is invalid and was purged nowhere."""
     if result.valid and mm.context.flush_mm:
         reach("lazy_invalidation")
+
+
+@on_return(pmdp_flush_lazy)
+def sometimes_lazy_huge_invalidation(mm: mm_struct, result: pmd_t) -> None:
+    """The entry of a large page is invalid and was purged nowhere."""
+    if result.entry.valid and mm.context.flush_mm:
+        reach("lazy_huge_invalidation")
 
 
 @on_entry(finish_arch_post_lock_switch)

@@ -50,17 +50,16 @@ def on_each_cpu_mask(mask: u8, info: flush_tlb_info) -> None:
 
 
 def on_each_cpu_cond_mask(mask: u8, info: flush_tlb_info) -> None:
-    """Flush those CPUs of a mask that should flush: ask each in turn, and ask the others at once.
+    """Flush those CPUs of a mask that should flush: ask each of the others in turn and at once, and then this one.
 
     Differs: the only condition is should_flush_tlb.
     """
     asked: u8 = 0
     for cpu in range(NR_CPUS):
-        if mask & (1 << cpu) != 0 and should_flush_tlb(cpu, info):
+        if mask & (1 << cpu) != 0 and cpu != cpu_id() and should_flush_tlb(cpu, info):
             asked |= 1 << cpu
-            if cpu != cpu_id():
-                send_request(at(call_single_queue, cpu), info)
-    if asked & (1 << cpu_id()) != 0:
+            send_request(at(call_single_queue, cpu), info)
+    if mask & (1 << cpu_id()) != 0 and should_flush_tlb(cpu_id(), info):
         native_irq_disable()
         flush_tlb_func(info)
         native_irq_enable()

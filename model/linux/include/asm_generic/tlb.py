@@ -3,12 +3,12 @@
 
 Unhook pages and tables, invalidate the TLBs, free: always in this order.
 
-Left out: huge pages and levels above the PMD table, shared tables.
+Left out: hugetlb and levels above the PMD table, shared tables.
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE, TASK_SIZE
 from asm.pgalloc import __pte_free_tlb
-from asm.pgtable_types import pmd_p, pte_p, pte_t
+from asm.pgtable_types import pmd_p, pmd_t, pte_p, pte_t
 from asm.tlb import tlb_flush
 from config import CONFIG_MMU_GATHER_MERGE_VMAS, CONFIG_MMU_GATHER_NO_GATHER, CONFIG_SMP
 from linux.mm import VM_PFNMAP
@@ -146,6 +146,11 @@ def tlb_flush_pmd_range(tlb: mmu_gather, address: Addr, size: Addr) -> None:
 
 def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
     """Whether a TLB may allow more than a changed entry does: to be on the safe side always."""
+    return True
+
+
+def huge_pmd_needs_flush(oldpmd: pmd_t, newpmd: pmd_t) -> bool:
+    """Whether a TLB may allow more than the changed entry of a huge page does: to be on the safe side always."""
     return True
 
 

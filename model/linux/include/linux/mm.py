@@ -208,7 +208,7 @@ def folio_expected_ref_count(folio: Folio) -> atomic_t:
 
     Left out: folios of files.
     """
-    return folio_mapcount(folio) + (1 if folio_test_swapcache(folio) else 0)
+    return (1 if folio_test_swapcache(folio) else 0) + folio_mapcount(folio)
 
 
 def folio_mk_pmd(folio: Folio, pgprot: pgprot_t) -> pmd_t:

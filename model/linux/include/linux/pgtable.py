@@ -7,7 +7,6 @@ from asm.pgtable import (
     pmd_leaf,
     pmd_pfn,
     pmd_pte,
-    pmdp_huge_get_and_clear,
     pte_access_permitted,
     pte_dirty,
     pte_mkclean,
@@ -194,11 +193,6 @@ def set_pmd_at(mm: mm_struct, addr: Addr, pmdp: pmd_p, pmd: pmd_t) -> None:
     Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
     """
     set_pmd(pmdp, pmd)
-
-
-def pmdp_huge_get_and_clear_full(vma: vm_area_struct, address: Addr, pmdp: pmd_p, full: bool) -> pmd_t:
-    """Empty an upper entry of a huge page and return what it was."""
-    return pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
 
 
 def clear_not_present_full_ptes(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> None:

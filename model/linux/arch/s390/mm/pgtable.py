@@ -2,7 +2,8 @@
 """Mirrors arch/s390/mm/pgtable.c (v7.0).
 
 A valid entry is changed by IPTE first, or has its invalid bit set while no other CPU is attached to the mm, with the
-flush left for later.  Left out: virtual machines, preempt_disable, which here nothing could preempt.
+flush left for later.  Left out: virtual machines, preempt_disable, which here nothing could preempt; machines without
+the facility for a local flush (cpu_has_tlb_lc).
 """
 
 from asm.pgtable import set_pmd, set_pte
@@ -115,8 +116,31 @@ def pmdp_flush_direct(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     return old
 
 
+def pmdp_flush_lazy(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
+    """Invalidate a segment-table entry, and leave the flush for later while only this CPU is attached; what it was."""
+    old = pmdp.pmd
+    if not old.valid and not old.entry.valid:
+        return old
+    atomic_inc(mm.context.flush_count)
+    if mm.context.cpu_attach_mask == 1 << cpu_id():
+        pmd = pmdp.pmd
+        set_pmd(pmdp, pmd._replace(valid=False, entry=pmd.entry._replace(valid=False)))
+        mm.context.flush_mm = True
+    else:
+        pmdp_idte_global(mm, addr, pmdp)
+    atomic_dec(mm.context.flush_count)
+    return old
+
+
 def pmdp_xchg_direct(mm: mm_struct, addr: Addr, pmdp: pmd_p, new: pmd_t) -> pmd_t:
     """Replace the entry of a large page, flushed from every TLB; returns what it was."""
     old = pmdp_flush_direct(mm, addr, pmdp)
+    set_pmd(pmdp, new)
+    return old
+
+
+def pmdp_xchg_lazy(mm: mm_struct, addr: Addr, pmdp: pmd_p, new: pmd_t) -> pmd_t:
+    """Replace the entry of a large page, perhaps with the flush left for later; returns what it was."""
+    old = pmdp_flush_lazy(mm, addr, pmdp)
     set_pmd(pmdp, new)
     return old

@@ -8,6 +8,7 @@ does.  Left out: swap, special and large entries, secure guests.
 from arch.s390.mm.mmap import vm_get_page_prot  # noqa: F401
 from arch.s390.mm.pgtable import (  # noqa: F401
     pmdp_xchg_direct,
+    pmdp_xchg_lazy,
     ptep_modify_prot_commit,
     ptep_modify_prot_start,
     ptep_reset_dat_prot,
@@ -374,6 +375,15 @@ def pmdp_collapse_flush(vma: vm_area_struct, address: Addr, pmdp: pmd_p) -> pmd_
 def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     """Empty the entry of a large page, flushed from every TLB; returns what it was."""
     return pmdp_xchg_direct(mm, addr, pmdp, pmd_t())
+
+
+def pmdp_huge_get_and_clear_full(vma: vm_area_struct, addr: Addr, pmdp: pmd_p, full: bool) -> pmd_t:
+    """Empty the entry of a large page, perhaps with the flush left for later; without one when the mm is torn down."""
+    if full:
+        pmd = pmdp.pmd
+        set_pmd(pmdp, pmd_t())
+        return pmd
+    return pmdp_xchg_lazy(vma.vm_mm, addr, pmdp, pmd_t())
 
 
 def pmdp_invalidate(vma: vm_area_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:

@@ -14,6 +14,7 @@ from asm_generic.tlb import (  # noqa: F401
     MMU_GATHER_BUNDLE,
     __tlb_adjust_range,
     __tlb_reset_range,
+    huge_pmd_needs_flush,
     mmu_gather,
     pte_needs_flush,
     tlb_delay_rmap,
@@ -31,14 +32,16 @@ from asm_generic.tlb import (  # noqa: F401
 from linux.mm_types import Folio, ptdesc
 from linux.types import Addr
 from mm.swap import folios_put_refs
+from mm.swap_state import free_swap_cache
 
 
 def __tlb_remove_folio_pages(tlb: mmu_gather, page: Folio, delay_rmap: bool) -> bool:
     """Drop the reference to a page at once; never asks for a flush.
 
-    Differs: free_pages_and_swap_cache, of one page, is what it calls.
+    Differs: free_pages_and_swap_cache is here, of one page.
     """
     assert not delay_rmap
+    free_swap_cache(page)
     folios_put_refs(page)
     return False
 

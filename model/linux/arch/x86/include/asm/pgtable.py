@@ -187,7 +187,7 @@ def pmd_index(address: Addr) -> u4:
 
 def pte_modify(pte: pte_t, newprot: pgprot_t) -> pte_t:
     """Give an entry other rights; A, D and what software notes stay."""
-    return pte._replace(rw=newprot.rw)
+    return pte._replace(present=True, rw=newprot.rw)
 
 
 def ptep_modify_prot_start(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_t:
@@ -292,6 +292,14 @@ def pmdp_establish(vma: vm_area_struct, address: Addr, pmdp: pmd_p, pmd: pmd_t) 
 def pmdp_huge_get_and_clear(mm: mm_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     """Empty an upper entry of a huge page and return what it was, as one step."""
     return xchg(pmdp.pmd, pmd_t())
+
+
+def pmdp_huge_get_and_clear_full(vma: vm_area_struct, address: Addr, pmdp: pmd_p, full: bool) -> pmd_t:
+    """Empty an upper entry of a huge page and return what it was.
+
+    Differs: Linux has it in include/linux/pgtable.h.
+    """
+    return pmdp_huge_get_and_clear(vma.vm_mm, address, pmdp)
 
 
 def __swp_entry_to_pte(x: swp_entry_t) -> pte_t:

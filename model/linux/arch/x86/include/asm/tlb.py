@@ -5,7 +5,7 @@ Left out: INVLPGB.
 """
 
 from arch.x86.mm.tlb import flush_tlb_mm_range
-from asm.tlbflush import TLB_FLUSH_ALL, pte_needs_flush  # noqa: F401
+from asm.tlbflush import TLB_FLUSH_ALL, huge_pmd_needs_flush, pte_needs_flush  # noqa: F401
 from asm_generic.tlb import (  # noqa: F401
     MAX_GATHER_BATCH,
     MAX_GATHER_BATCH_COUNT,

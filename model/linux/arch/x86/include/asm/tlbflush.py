@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from arch.x86.mm.tlb import arch_tlbbatch_flush, flush_tlb_mm_range  # noqa: F401
 from asm.page import PAGE_SIZE
-from asm.pgtable_types import pte_t
+from asm.pgtable_types import pmd_t, pte_t
 from config import CONFIG_TLB_GENERATIONS
 from linux.mm_types import mm_cpumask, mm_struct, vm_area_struct
 from linux.sched import task_struct
@@ -104,6 +104,15 @@ def pte_needs_flush(oldpte: pte_t, newpte: pte_t) -> bool:
     if oldpte.pfn != newpte.pfn:
         return True
     return pte_flags_need_flush(oldpte, newpte, True)
+
+
+def huge_pmd_needs_flush(oldpmd: pmd_t, newpmd: pmd_t) -> bool:
+    """Whether a TLB may allow more than the changed entry of a huge page does, or hide that it was used."""
+    if not oldpmd.entry.present:
+        return False
+    if oldpmd.entry.pfn != newpmd.entry.pfn:
+        return True
+    return pte_flags_need_flush(oldpmd.entry, newpmd.entry, False)
 
 
 def arch_tlbbatch_should_defer(mm: mm_struct) -> bool:
