@@ -14,18 +14,29 @@ from asm.pgtable import (
     pmd_protnone,
     pmd_pte,
     pmd_same,
+    pmdp_huge_get_and_clear_full,
     pmdp_invalidate,
     pmdp_invalidate_ad,
     pmdp_set_access_flags,
     pte_mkdirty,
     pte_mkold,
+    pte_mksoft_dirty,
+    pte_mkuffd_wp,
     pte_mkwrite,
     pte_modify,
     pte_pfn,
     pte_pmd,
+    pte_soft_dirty,
+    pte_uffd_wp,
 )
 from asm.pgtable_types import pgprot_t, pmd_p, pmd_t, pte_p
-from asm.tlb import __tlb_remove_folio_pages, mmu_gather, pte_needs_flush, tlb_flush_pmd_range, tlb_remove_pmd_tlb_entry
+from asm.tlb import (
+    __tlb_remove_folio_pages,
+    huge_pmd_needs_flush,
+    mmu_gather,
+    tlb_flush_pmd_range,
+    tlb_remove_pmd_tlb_entry,
+)  # fmt: skip
 from linux.huge_mm import HPAGE_PMD_NR, thp_vma_suitable_order
 from linux.mm import (
     MM_CP_TRY_CHANGE_WRITABLE,
@@ -82,7 +93,6 @@ from linux.pgtable import (
     pmd_write,
     pmd_young,
     pmdp_get,
-    pmdp_huge_get_and_clear_full,
     set_pmd_at,
     set_pte_at,
 )
@@ -90,6 +100,7 @@ from linux.types import Addr
 from linux.userfaultfd_k import userfaultfd_pte_wp
 from mm.filemap import folio_unlock
 from mm.internal import pte_needs_soft_dirty_wp
+from mm.mempolicy import folio_can_map_prot_numa
 from mm.mmu_gather import tlb_flush_mmu
 from mm.page_writeback import folio_mark_dirty
 from mm.pgtable_generic import (
@@ -104,6 +115,7 @@ from mm.rmap import (
     folio_remove_rmap_pmd,
 )
 from mm.swap import folio_mark_lazyfree
+from mm.vma import vma_wants_manual_pte_write_upgrade
 from stubs.memory import alloc_huge_folio, clear_page, free_table
 
 from ptelab.lang import at, atomic_sub, index_of, spin_lock, spin_unlock
@@ -241,6 +253,7 @@ def do_huge_pmd_wp_page(vmf: vm_fault, orig_pmd: pmd_t) -> vm_fault_t:
     """Handle a store to a read-only huge page of anonymous memory: reuse it, or split it to copy one page of it.
 
     Whether it may be reused is decided by the references, as the map counts of one that is being split are in motion.
+    Left out: huge pages in the swap cache.
     """
     vma = vmf.vma
     ptl = pmd_lock(vma.vm_mm, vmf.pmd)
@@ -291,7 +304,7 @@ def zap_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr) -
     """Empty an upper entry that maps a huge page of a file, and queue the page; whether there was one.
 
     The entry's dirtiness is not looked at, and the map count does not wait for the flush.  The table that was kept for
-    a split is freed before the flush: no walk can find it.
+    a split is freed before the flush: no walk can find it.  Left out: folio_mark_accessed.
     """
     if not __pmd_trans_huge_lock(pmd, vma):
         return False
@@ -333,20 +346,27 @@ def split_anon_huge_pmd(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:
         folio_set_dirty(folio)
     write = pmd_write(old_pmd)
     young = pmd_young(old_pmd)
+    soft_dirty = pte_soft_dirty(pmd_pte(old_pmd))
+    uffd_wp = pte_uffd_wp(pmd_pte(old_pmd))
     anon_exclusive = PageAnonExclusive(folio)
     if HPAGE_PMD_NR > 1:
         folio_ref_add(folio, HPAGE_PMD_NR - 1)
     for i in range(HPAGE_PMD_NR):
         folio_add_anon_rmap_ptes(folio_page(folio, i), vma, haddr + i * PAGE_SIZE, anon_exclusive)
     pgtable = pgtable_trans_huge_withdraw(mm, pmd)
+    prot = vma.vm_page_prot
     for i in range(HPAGE_PMD_NR):
-        entry = pfn_pte(folio_pfn(folio) + i, vma.vm_page_prot)
+        entry = pfn_pte(folio_pfn(folio) + i, prot)
         if write:
             entry = pte_mkwrite(entry, vma)
         if not young:
             entry = pte_mkold(entry)
         if dirty:
             entry = pte_mkdirty(entry)
+        if soft_dirty:
+            entry = pte_mksoft_dirty(entry)
+        if uffd_wp:
+            entry = pte_mkuffd_wp(entry)
         set_pte_at(mm, haddr + i * PAGE_SIZE, at(pte_p, index_of(pgtable) * HPAGE_PMD_NR + i), entry)
     folio_remove_rmap_pmd(folio, vma)
     pmd_populate(mm, pmd, pgtable)
@@ -355,7 +375,7 @@ def split_anon_huge_pmd(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:
 def __split_huge_pmd_locked(vma: vm_area_struct, pmd: pmd_p, haddr: Addr) -> None:
     """Unmap the huge page of a file, whose parts faults will map; or map anonymous memory page by page.
 
-    Context: pmd lock held.
+    Context: pmd lock held.  Left out: PG_referenced of a file's page.
     """
     if vma_is_anonymous(vma):
         split_anon_huge_pmd(vma, pmd, haddr)
@@ -419,10 +439,13 @@ def change_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr
     """
     if not __pmd_trans_huge_lock(pmd, vma):
         return False
-    if not pmd_protnone(pmdp_get(pmd)):
+    pmdval = pmdp_get(pmd)
+    if not pmd_protnone(pmdval) and folio_can_map_prot_numa(at(Folio, pte_pfn(pmd_pte(pmdval))), vma):
         oldpmd = pmdp_invalidate_ad(vma, addr, pmd)
-        set_pmd_at(vma.vm_mm, addr, pmd, pmd_modify(oldpmd))
-        tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
+        entry = pmd_modify(oldpmd)
+        set_pmd_at(vma.vm_mm, addr, pmd, entry)
+        if huge_pmd_needs_flush(oldpmd, entry):
+            tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
     spin_unlock(vma.vm_mm.page_table_lock)
     return True
 
@@ -451,22 +474,28 @@ def change_huge_prot(
     if cp_flags & MM_CP_TRY_CHANGE_WRITABLE != 0 and not pmd_write(entry) and can_change_pmd_writable(vma, entry):
         entry = pmd_mkwrite(entry, vma)
     set_pmd_at(vma.vm_mm, addr, pmd, entry)
-    if pte_needs_flush(pmd_pte(oldpmd), pmd_pte(entry)):
+    if huge_pmd_needs_flush(oldpmd, entry):
         tlb_flush_pmd_range(tlb, addr, PMD_SIZE)
     spin_unlock(vma.vm_mm.page_table_lock)
     return True
 
 
 def do_huge_pmd_numa_page(vmf: vm_fault, orig_pmd: pmd_t) -> None:
-    """Handle a fault that was to be a hint: the huge page may be used again.
+    """Handle a fault that was to be a hint: the huge page may be used again, and written if no store need fault.
 
-    Left out: what the hint is for, moving the page to another node; making it writable at once.
+    Left out: what the hint is for, moving the page to another node.
     """
     vma = vmf.vma
+    haddr: Addr = vmf.address - vmf.address % PMD_SIZE
     ptl = pmd_lock(vma.vm_mm, vmf.pmd)
-    if pmd_same(pmdp_get(vmf.pmd), orig_pmd):
-        entry = pfn_pte(pte_pfn(pmd_pte(orig_pmd)), vma.vm_page_prot)
-        if pmd_dirty(orig_pmd):
-            entry = pte_mkdirty(entry)
-        set_pmd_at(vma.vm_mm, vmf.address, vmf.pmd, pte_pmd(entry))
+    old_pmd = pmdp_get(vmf.pmd)
+    if pmd_same(old_pmd, orig_pmd):
+        pmd = pte_pmd(pte_modify(pmd_pte(old_pmd), vma.vm_page_prot))
+        writable = pmd_write(pmd)
+        if not writable and vma_wants_manual_pte_write_upgrade(vma) and can_change_pmd_writable(vma, pmd):
+            writable = True
+        pmd = pmd_mkyoung(pmd)
+        if writable:
+            pmd = pmd_mkwrite(pmd, vma)
+        set_pmd_at(vma.vm_mm, haddr, vmf.pmd, pmd)
     spin_unlock(ptl.page_table_lock)

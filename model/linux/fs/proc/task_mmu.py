@@ -2,15 +2,18 @@
 """Mirrors fs/proc/task_mmu.c (v7.0).
 
 Left out: all but clear_refs, to which 4 is written, or 1 if LRU_LISTS is 1, and PAGEMAP_SCAN for pages that were
-written; huge entries; notifiers.
+written; huge entries, but where stores are forgotten; notifiers.
 """
 
 from asm.page import TASK_SIZE
 from asm.pgtable import (
     pgtable_supports_soft_dirty,
+    pmd_pte,
+    pmdp_invalidate,
     pte_clear_soft_dirty,
     pte_mkuffd_wp,
     pte_none,
+    pte_pmd,
     pte_present,
     pte_swp_clear_soft_dirty,
     pte_swp_mkuffd_wp,
@@ -24,6 +27,7 @@ from asm.pgtable import (
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlbflush import flush_tlb_mm, flush_tlb_range
+from linux.huge_mm import thp_is_possible
 from linux.mm import VM_PFNMAP, VM_SOFTDIRTY, folio_maybe_dma_pinned, is_cow_mapping, pte_unmap_unlock, vm_flags_clear
 from linux.mm_inline import dec_tlb_flush_pending, inc_tlb_flush_pending
 from linux.mm_types import mm_struct, vm_area_struct
@@ -31,16 +35,28 @@ from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, mmap_write_lock, m
 from linux.mmzone import LRU_LISTS
 from linux.page_flags import folio_clear_referenced
 from linux.pagewalk import mm_walk, mm_walk_ops, page_walk_action
-from linux.pgtable import ptep_get, set_pte_at
+from linux.pgtable import (
+    pmd_dirty,
+    pmd_mkdirty,
+    pmd_mkyoung,
+    pmd_trans_huge,
+    pmd_wrprotect,
+    pmd_young,
+    pmdp_get,
+    ptep_get,
+    set_pmd_at,
+    set_pte_at,
+)  # fmt: skip
 from linux.types import Addr
 from linux.userfaultfd_k import userfaultfd_wp
+from mm.huge_memory import __pmd_trans_huge_lock
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
 from mm.pagewalk import walk_page_range
 from mm.pgtable_generic import pte_offset_map_lock
 from mm.vma import vma_find
 
-from ptelab.lang import at, index_of, new, u3, u8
+from ptelab.lang import at, index_of, new, spin_unlock, u3, u8
 
 CLEAR_REFS_ALL = 1
 CLEAR_REFS_SOFT_DIRTY = 4
@@ -82,12 +98,34 @@ def clear_soft_dirty(vma: vm_area_struct, addr: Addr, pte: pte_p) -> None:
     ptep_modify_prot_commit(vma, addr, pte, old_pte, ptent)
 
 
+def clear_soft_dirty_pmd(vma: vm_area_struct, addr: Addr, pmdp: pmd_p) -> None:
+    """Forget stores through the entry of a huge page, and make the next one fault; also if the page is pinned.
+
+    Context: pmd lock held.
+    """
+    pmd = pmdp_get(pmdp)
+    if not pgtable_supports_soft_dirty():
+        return
+    old = pmdp_invalidate(vma, addr, pmdp)
+    if pmd_dirty(old):
+        pmd = pmd_mkdirty(pmd)
+    if pmd_young(old):
+        pmd = pmd_mkyoung(pmd)
+    pmd = pmd_wrprotect(pmd)
+    pmd = pte_pmd(pte_clear_soft_dirty(pmd_pte(pmd)))
+    set_pmd_at(vma.vm_mm, addr, pmdp, pmd)
+
+
 def clear_refs_pte_range(pmd: pmd_p, addr: Addr, end: Addr, walk: mm_walk) -> None:
     """Forget accesses or stores through the entries of one PTE table, or have it looked for again if it has gone.
 
-    Differs: which of the two, the operations tell.  Left out: PG_young.
+    Differs: which of the two, the operations tell.  Left out: PG_young; accesses to huge pages.
     """
     vma = walk.vma
+    if thp_is_possible() and pmd_trans_huge(pmdp_get(pmd)) and __pmd_trans_huge_lock(pmd, vma):
+        clear_soft_dirty_pmd(vma, addr, pmd)
+        spin_unlock(vma.vm_mm.page_table_lock)
+        return
     start_pte, ptl = pte_offset_map_lock(vma.vm_mm, pmd, addr)
     if start_pte is None:
         walk.action = page_walk_action.ACTION_AGAIN
