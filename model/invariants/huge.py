@@ -10,11 +10,18 @@ from linux.mm_types import Folio, ptdesc
 from linux.pgtable import ptep_get_lockless
 from mm.gup import gup_fast_pmd_leaf
 from mm.huge_memory import change_huge_prot, huge_fault_lost, map_anon_folio_pmd_pf, reuse_huge_pmd
-from mm.khugepaged import SCAN_PAGE_COUNT, SCAN_SUCCEED, __collapse_huge_page_isolate, collapse_huge_page
+from mm.khugepaged import (
+    SCAN_PAGE_COUNT,
+    SCAN_PTE_UFFD_WP,
+    SCAN_SUCCEED,
+    __collapse_huge_page_isolate,
+    collapse_huge_page,
+    khugepaged_scan_mm_slot,
+)  # fmt: skip
 from mm.pgtable_generic import pte_free_defer
 from stubs.memory import free_table_now
 
-from ptelab.lang import at, cpu_id, flag, index_of, on_entry, on_return, reach, u4
+from ptelab.lang import at, cpu_id, flag, index_of, on_entry, on_return, reach, u5
 
 
 @on_entry(free_table_now)
@@ -32,7 +39,7 @@ def always_read_live_tables(ptep: pte_p) -> None:
 
 
 @on_return(collapse_huge_page)
-def sometimes_collapsed(result: u4) -> None:
+def sometimes_collapsed(result: u5) -> None:
     """khugepaged collapses pages into a huge one, or gives up."""
     if result == SCAN_SUCCEED:
         reach("pages_collapsed")
@@ -41,10 +48,17 @@ def sometimes_collapsed(result: u4) -> None:
 
 
 @on_return(__collapse_huge_page_isolate)
-def sometimes_collapse_sees_reference(result: u4) -> None:
+def sometimes_collapse_sees_reference(result: u5) -> None:
     """khugepaged finds somebody's reference to a page whose table it has unhooked."""
     if result == SCAN_PAGE_COUNT:
         reach("collapse_sees_reference")
+
+
+@on_return(khugepaged_scan_mm_slot)
+def sometimes_collapse_sees_protection(result: u5) -> None:
+    """khugepaged finds that userfaultfd protects a page, and leaves the table alone."""
+    if result == SCAN_PTE_UFFD_WP:
+        reach("collapse_sees_protection")
 
 
 @on_entry(map_anon_folio_pmd_pf)

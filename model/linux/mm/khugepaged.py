@@ -20,6 +20,7 @@ from asm.pgtable import (
     pte_none,
     pte_pfn,
     pte_present,
+    pte_uffd_wp,
     pte_young,
     ptep_get_and_clear,
 )
@@ -61,9 +62,10 @@ from mm.mmap import find_vma
 from mm.mmu_gather import tlb_remove_table_sync_one
 from mm.pgtable_generic import pgtable_trans_huge_deposit, pte_free_defer, pte_offset_map_lock
 from mm.rmap import folio_remove_rmap_ptes, try_to_unmap, try_to_unmap_flush
+from mm.swap_state import free_swap_cache
 from stubs.memory import alloc_huge_folio, clear_page, copy_page
 
-from ptelab.lang import at, index_of, pool, spin_lock, spin_unlock, u4
+from ptelab.lang import at, index_of, pool, spin_lock, spin_unlock, u4, u5
 
 SCAN_FAIL = 0
 SCAN_SUCCEED = 1
@@ -81,6 +83,7 @@ SCAN_VMA_NULL = 12
 SCAN_VMA_CHECK = 13
 SCAN_ADDRESS_RANGE = 14
 SCAN_ALLOC_HUGE_PAGE_FAIL = 15
+SCAN_PTE_UFFD_WP = 16
 
 khugepaged_max_ptes_none = HPAGE_PMD_NR - 1
 khugepaged_max_ptes_shared = HPAGE_PMD_NR // 2
@@ -106,7 +109,7 @@ def release_pte_pages(pte: pte_p, nr: u4) -> None:
             release_pte_folio(at(Folio, pte_pfn(pteval)))
 
 
-def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte_p) -> u4:
+def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte_p) -> u5:
     """Lock all pages of a table that nobody can reach any more, if nobody has a reference that is not accounted for.
 
     Context: PTL held.  GUP-fast has given up, or its reference is seen here.
@@ -115,17 +118,20 @@ def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte
     shared: u4 = 0
     referenced: u4 = 0
     for i in range(HPAGE_PMD_NR):
-        result: u4 = SCAN_SUCCEED
+        result: u5 = SCAN_SUCCEED
         pteval = ptep_get(at(pte_p, index_of(pte) + i))
         if pte_none_or_zero(pteval):
             none_or_zero += 1
-            if none_or_zero <= khugepaged_max_ptes_none:
+            if not userfaultfd_wp(vma) and none_or_zero <= khugepaged_max_ptes_none:
                 continue
             release_pte_pages(pte, i)
             return SCAN_EXCEED_NONE_PTE
         if not pte_present(pteval):
             release_pte_pages(pte, i)
             return SCAN_PTE_NON_PRESENT
+        if pte_uffd_wp(pteval):
+            release_pte_pages(pte, i)
+            return SCAN_PTE_UFFD_WP
         folio = vm_normal_page(vma, start_addr + i * PAGE_SIZE, pteval)
         assert folio is not None
         assert folio_test_anon(folio)
@@ -153,7 +159,10 @@ def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte
 
 
 def __collapse_huge_page_copy_succeeded(pte: pte_p, vma: vm_area_struct, address: Addr, ptl: ptdesc) -> None:
-    """Give up the small pages, whose data the huge page has."""
+    """Give up the small pages, whose data the huge page has.
+
+    Differs: an entry is always emptied as one step; nobody else looks at the table.
+    """
     for i in range(HPAGE_PMD_NR):
         slot = at(pte_p, index_of(pte) + i)
         pteval = ptep_get(slot)
@@ -171,6 +180,7 @@ def __collapse_huge_page_copy_succeeded(pte: pte_p, vma: vm_area_struct, address
             ptep_get_and_clear(vma.vm_mm, address + i * PAGE_SIZE, slot)
             folio_remove_rmap_ptes(src, vma)
             spin_unlock(ptl.ptl)
+            free_swap_cache(src)
             folio_put(src)
 
 
@@ -189,7 +199,7 @@ def __collapse_huge_page_copy(pte: pte_p, folio: Folio, vma: vm_area_struct, add
     __collapse_huge_page_copy_succeeded(pte, vma, address, ptl)
 
 
-def hugepage_vma_revalidate(mm: mm_struct, address: Addr) -> u4:
+def hugepage_vma_revalidate(mm: mm_struct, address: Addr) -> u5:
     """Whether a VMA that was found before the mmap_lock was dropped is still there, and may have huge pages."""
     vma = find_vma(mm, address)
     if vma is None:
@@ -201,7 +211,7 @@ def hugepage_vma_revalidate(mm: mm_struct, address: Addr) -> u4:
     return SCAN_SUCCEED
 
 
-def check_pmd_state(pmd: pmd_p) -> u4:
+def check_pmd_state(pmd: pmd_p) -> u5:
     """Whether an upper entry names a PTE table."""
     pmde = pmdp_get_lockless(pmd)
     if pmd_none(pmde) or not pmd_present(pmde):
@@ -211,7 +221,7 @@ def check_pmd_state(pmd: pmd_p) -> u4:
     return SCAN_SUCCEED
 
 
-def find_pmd_or_thp_or_none(mm: mm_struct, address: Addr) -> u4:
+def find_pmd_or_thp_or_none(mm: mm_struct, address: Addr) -> u5:
     """Whether there is a PTE table for an address.
 
     Differs: the caller finds the upper entry, which is always there.
@@ -219,12 +229,12 @@ def find_pmd_or_thp_or_none(mm: mm_struct, address: Addr) -> u4:
     return check_pmd_state(pmd_off(mm, address))
 
 
-def check_pmd_still_valid(mm: mm_struct, address: Addr) -> u4:
+def check_pmd_still_valid(mm: mm_struct, address: Addr) -> u5:
     """Whether there is still a PTE table for an address."""
     return find_pmd_or_thp_or_none(mm, address)
 
 
-def collapse_pte_table(mm: mm_struct, vma: vm_area_struct, address: Addr, pmd: pmd_p, folio: Folio) -> u4:
+def collapse_pte_table(mm: mm_struct, vma: vm_area_struct, address: Addr, pmd: pmd_p, folio: Folio) -> u5:
     """Replace a PTE table by a huge page, or hook it up again.
 
     Context: mmap_lock held for writing.  The table is unhooked and flushed first, and everybody who may have found it
@@ -271,7 +281,7 @@ def put_table_back(mm: mm_struct, pmd: pmd_p, _pmd: pmd_t) -> None:
     spin_unlock(mm.page_table_lock)
 
 
-def collapse_huge_page(mm: mm_struct, address: Addr) -> u4:
+def collapse_huge_page(mm: mm_struct, address: Addr) -> u5:
     """Collapse the pages of a PTE table into a huge page.
 
     Context: mmap_lock held for reading; it is dropped, and taken for writing.  Left out: the look at VMA and upper
@@ -296,10 +306,11 @@ def collapse_huge_page(mm: mm_struct, address: Addr) -> u4:
     return result
 
 
-def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr) -> tuple[u4, bool]:
+def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr) -> tuple[u5, bool]:
     """Collapse the pages of a PTE table if that looks worth while; how it went, and whether the lock is still held.
 
-    Context: mmap_lock held for reading.  What is found here is only a guess.
+    Context: mmap_lock held for reading.  What is found here is only a guess.  Differs: all entries are looked at, also
+    after one that speaks against it.  Left out: how many pages are shared, which is asked again later.
     """
     pmd = pmd_off(mm, start_addr)
     result = find_pmd_or_thp_or_none(mm, start_addr)
@@ -316,6 +327,8 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
             none_or_zero += 1
         elif not pte_present(pteval):
             result = SCAN_PTE_NON_PRESENT
+        elif pte_uffd_wp(pteval):
+            result = SCAN_PTE_UFFD_WP
         else:
             folio = vm_normal_page(vma, start_addr + i * PAGE_SIZE, pteval)
             if folio is None:
@@ -328,7 +341,7 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
                 result = SCAN_PAGE_COUNT
             elif pte_young(pteval):
                 referenced += 1
-    if none_or_zero > khugepaged_max_ptes_none:
+    if none_or_zero > (0 if userfaultfd_wp(vma) else khugepaged_max_ptes_none):
         result = SCAN_EXCEED_NONE_PTE
     elif result == SCAN_SUCCEED and referenced == 0:
         result = SCAN_LACK_REFERENCED_PAGE
@@ -338,7 +351,7 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
     return collapse_huge_page(mm, start_addr), False
 
 
-def khugepaged_scan_mm_slot(mm: mm_struct, address: Addr) -> u4:
+def khugepaged_scan_mm_slot(mm: mm_struct, address: Addr) -> u5:
     """Look at one PTE table of an mm, as khugepaged does with those that it comes by.
 
     Context: the caller keeps the mm.  Differs: the address is given.
