@@ -2,7 +2,8 @@
 """Mirrors mm/mprotect.c (v7.0).
 
 Left out: splitting and merging of VMAs, so that mprotect of a part of one fails; PROT_NONE and NUMA hints; entries that
-map no page, markers, batches of large folios, huge pages; accounting, seals, keys, notifiers.
+map no page, markers, batches of large folios, huge pages; accounting, seals, keys, notifiers; the faults that locked
+memory takes at once when it becomes writable.
 """
 
 from asm.current import get_current

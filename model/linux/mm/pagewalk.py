@@ -36,7 +36,7 @@ from mm.mincore import mincore_pte_range, mincore_unmapped_range
 from mm.mmap import find_vma
 from mm.pgtable_generic import pte_offset_map_lock
 
-from ptelab.lang import at, index_of, lockdep_assert_held_read, pool
+from ptelab.lang import at, index_of, lockdep_assert_held, pool
 
 
 def walk_pte_range_inner(pte: pte_p, addr: Addr, end: Addr, walk: mm_walk) -> None:
@@ -172,7 +172,7 @@ def walk_page_mapping(mapping: address_space, first_index: pgoff_t, nr: pgoff_t,
 
     Context: i_mmap_rwsem held.  Differs: VMAs come in the order of their numbers, not of what they map.
     """
-    lockdep_assert_held_read(mapping.i_mmap_rwsem)
+    lockdep_assert_held(mapping.i_mmap_rwsem)
     tree = mapping.i_mmap
     for vma in pool(vm_area_struct):
         if tree & (1 << index_of(vma)) != 0:
