@@ -8,6 +8,7 @@ does not.  What the hardware may read is judged in `rights`.
 from asm.pgtable_types import PTRS_PER_PTE, pte_p
 from linux.mm_types import ptdesc
 from linux.pgtable import ptep_get
+from linux.sched import need_resched
 from linux.types import Addr
 from mm.memory import zap_empty_pte_table, zap_pte_table_if_empty
 from mm.pgtable_generic import pte_unmap_unlock
@@ -40,3 +41,10 @@ def sometimes_reclaimed_at_once() -> None:
 def sometimes_reclaimed_later(addr: Addr) -> None:
     """A zap has emptied a whole table, but not in one go, so it has to look again."""
     reach("emptied_table_looked_at_again")
+
+
+@on_return(need_resched)
+def sometimes_given_way(result: bool) -> None:
+    """A loop under a lock ends early, as somebody else wants the CPU."""
+    if result:
+        reach("cpu_given_up")

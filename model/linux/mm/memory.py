@@ -140,6 +140,7 @@ from linux.pgtable import (
     ptep_get_lockless,
     set_pte_at,
 )  # fmt: skip
+from linux.sched import need_resched
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import (
@@ -647,7 +648,7 @@ def zap_pte_range(
     """Zap entries of one PTE table; how far it came.
 
     A table that is empty then may go too: at once while the PTL still says so, or after another look at it.
-    Left out: need_resched; any_skipped, as no entry is spared.
+    Left out: any_skipped, as no entry is spared.
     """
     mm = tlb.mm
     start = addr
@@ -663,6 +664,9 @@ def zap_pte_range(
         flush_tlb_batched_pending(mm)
         pte = start_pte
         while True:
+            if need_resched():
+                direct_reclaim = False
+                break
             nr, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end, rss)
             force_flush = force_flush or flush
             addr += nr

@@ -3,6 +3,7 @@
 
 from linux.mm_types import mm_struct
 from linux.mm_types_task import tlbflush_unmap_batch
+from stubs.scheduler import somebody_waits
 
 from ptelab.lang import struct
 
@@ -13,3 +14,8 @@ class task_struct:
 
     mm: mm_struct
     tlb_ubc: tlbflush_unmap_batch
+
+
+def need_resched() -> bool:
+    """Whether the CPU should go to another task as soon as that is possible."""
+    return somebody_waits()
