@@ -13,9 +13,11 @@ from invariants.observe import entry_of
 from invariants.rights import marks_of, rights_called_back, rights_gone
 from linux.fs import address_space
 from linux.mm import VM_WRITE
+from linux.mm_inline import pte_install_uffd_wp_if_needed
 from linux.mm_types import Folio, mm_struct
 from linux.types import Errno, pgoff_t
 from mm.huge_memory import __split_huge_pmd_locked, change_huge_pmd, zap_huge_pmd
+from mm.memory import handle_pte_marker
 from mm.mprotect import prot_commit_flush_ptes
 from mm.mremap import move_locked_ptes, move_normal_pmd, sys_mremap
 from mm.page_writeback import filemap_dirty_folio
@@ -148,6 +150,19 @@ def always_told_of_stores(addr: Addr, len: Addr, mode: u3, result: Errno) -> Non
 def sometimes_userfault() -> None:
     """A store faults because user space wants to know of it."""
     reach("userfault")
+
+
+@on_return(pte_install_uffd_wp_if_needed)
+def sometimes_marker_left(result: bool) -> None:
+    """An entry that userfaultfd protects is emptied, and says so still."""
+    if result:
+        reach("uffd_marker_left")
+
+
+@on_entry(handle_pte_marker)
+def sometimes_marker_handled() -> None:
+    """An access finds an entry that maps nothing, and is protected all the same."""
+    reach("uffd_marker_handled")
 
 
 @on_entry(__split_huge_pmd_locked)

@@ -17,6 +17,7 @@ from mm.memory import (
     __handle_mm_fault,
     do_wp_page,
     handle_pte_fault,
+    pte_marker_handle_uffd_wp,
     wp_page_copy,
     wp_page_shared,
     wp_pfn_shared,
@@ -107,6 +108,12 @@ def store_is_announced_to_driver() -> None:
 @on_entry(handle_userfault)
 def fault_is_told() -> None:
     """User space decides on the access."""
+    this_thread(fault_view).vain = False
+
+
+@on_return(pte_marker_handle_uffd_wp)
+def store_is_put_off() -> None:
+    """What was protected before it was unmapped is mapped protected; the next fault of a store is told."""
     this_thread(fault_view).vain = False
 
 

@@ -12,7 +12,7 @@ from asm.pgtable_types import pmd_p, pte_p
 from asm.tlb import mmu_gather, tlb_end_vma, tlb_remove_tlb_entry, tlb_start_vma
 from config import CONFIG_MADVISE_FAULTS, CONFIG_SWAP
 from linux.errno import EINVAL, ENOMEM
-from linux.leafops import softleaf_from_pte
+from linux.leafops import pte_is_uffd_wp_marker, softleaf_from_pte
 from linux.mm import VM_LOCKED, VM_PFNMAP, folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
 from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock, vma_end_read
@@ -90,6 +90,8 @@ def madvise_free_pte(tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Add
     if pte_none(ptent):
         return False
     if not pte_present(ptent):
+        if pte_is_uffd_wp_marker(ptent):
+            return False
         swap_put_entries_direct(softleaf_from_pte(ptent))
         clear_not_present_full_ptes(tlb.mm, addr, pte, tlb.fullmm)
         return True

@@ -4,8 +4,8 @@
 Page faults on mappings of files and of anonymous memory, copy on write, copying of page tables for fork, and
 what undoes their work: zapping entries, freeing page tables.
 
-Left out: markers in entries; the levels above the PMD table; userfaultfd, NUMA hints, MMU notifiers, hardware poison;
-the retry protocol and per-VMA locks (see `linux.mmap_lock`).
+Left out: markers in entries but userfaultfd's; the levels above the PMD table; NUMA hints, MMU notifiers, hardware
+poison; the retry protocol and per-VMA locks (see `linux.mmap_lock`).
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE
@@ -64,7 +64,7 @@ from fs.userfaultfd import handle_userfault
 from linux.errno import ENOMEM
 from linux.fs import address_space, i_mmap_lock_read, i_mmap_unlock_read, mapping_can_writeback
 from linux.huge_mm import HPAGE_PMD_NR, thp_is_possible, thp_vma_allowable_order
-from linux.leafops import softleaf_from_pte
+from linux.leafops import pte_is_uffd_wp_marker, softleaf_from_pte
 from linux.mm import (
     VM_COPY_ON_FORK,
     VM_PFNMAP,
@@ -87,7 +87,7 @@ from linux.mm import (
     vma_pages,
     zap_details,
 )  # fmt: skip
-from linux.mm_inline import mm_tlb_flush_pending
+from linux.mm_inline import mm_tlb_flush_pending, pte_install_uffd_wp_if_needed
 from linux.mm_types import (
     FAULT_FLAG_MKWRITE,
     FAULT_FLAG_ORIG_PTE_VALID,
@@ -134,6 +134,7 @@ from linux.pgtable import (
     pmd_write,
     pmdp_get,
     pmdp_get_lockless,
+    pte_clear,
     pte_index,
     pte_sw_mkyoung,
     ptep_get,
@@ -142,8 +143,10 @@ from linux.pgtable import (
 )  # fmt: skip
 from linux.sched import need_resched
 from linux.seqlock import raw_write_seqcount_begin, raw_write_seqcount_end
+from linux.swapops import make_pte_marker
 from linux.types import FILE_PAGES, Addr, Errno, Pfn, pgoff_t
 from linux.userfaultfd_k import (
+    pte_swp_uffd_wp_any,
     uffd_disable_fault_around,
     userfaultfd_pte_wp,
     userfaultfd_wp,
@@ -421,14 +424,24 @@ def copy_present_ptes(
 
 
 def copy_nonpresent_pte(
-    dst_mm: mm_struct, src_mm: mm_struct, dst_pte: pte_p, src_pte: pte_p, addr: Addr, rss: rss_vec
+    dst_mm: mm_struct,
+    src_mm: mm_struct,
+    dst_pte: pte_p,
+    src_pte: pte_p,
+    dst_vma: vm_area_struct,
+    addr: Addr,
+    rss: rss_vec,
 ) -> None:
-    """Give the child the parent's entry of a page that is in swap, and neither the page alone.
+    """Give the child the parent's entry of a page that is in swap, and neither the page alone; or the parent's marker.
 
-    Context: both PTLs held.  Left out: entries of other kinds, errors; taking userfaultfd's bit from a child that is
-    not registered, as each child is if its parent is.
+    Context: both PTLs held.  Differs: copy_pte_marker is here.  Left out: entries of other kinds, errors; taking
+    userfaultfd's bit from a child that is not registered, as each child is if its parent is.
     """
     orig_pte = ptep_get(src_pte)
+    if pte_is_uffd_wp_marker(orig_pte):
+        if userfaultfd_wp(dst_vma):
+            set_pte_at(dst_mm, addr, dst_pte, make_pte_marker())
+        return
     pte = orig_pte
     swap_dup_entry_direct(softleaf_from_pte(orig_pte))
     if pte_swp_exclusive(orig_pte):
@@ -466,7 +479,7 @@ def copy_pte_range(
         while not again:
             ptent = ptep_get(src)
             if not pte_none(ptent) and not pte_present(ptent):
-                copy_nonpresent_pte(dst_vma.vm_mm, src_vma.vm_mm, dst, src, addr, rss)
+                copy_nonpresent_pte(dst_vma.vm_mm, src_vma.vm_mm, dst, src, dst_vma, addr, rss)
             elif not pte_none(ptent):
                 done, used = copy_present_ptes(dst_vma, src_vma, dst, src, ptent, addr, rss, prealloc)
                 again = not done
@@ -532,14 +545,31 @@ def copy_page_range(dst_vma: vm_area_struct, src_vma: vm_area_struct) -> Errno:
     return ret
 
 
+def zap_install_uffd_wp_if_needed(
+    vma: vm_area_struct, addr: Addr, pte: pte_p, details: zap_details, pteval: pte_t
+) -> bool:
+    """Leave a marker in an entry that was zapped if it has to be protected still; whether it was left."""
+    if vma_is_anonymous(vma) or details.ZAP_FLAG_DROP_MARKER:
+        return False
+    return pte_install_uffd_wp_if_needed(vma, addr, pte, pteval)
+
+
 def zap_present_folio_ptes(
-    tlb: mmu_gather, vma: vm_area_struct, folio: Folio, pte: pte_p, ptent: pte_t, addr: Addr, rss: rss_vec
-) -> tuple[bool, bool]:
-    """Empty an entry and queue its page; whether the caller must flush before it drops the PTL, and whether to stop.
+    tlb: mmu_gather,
+    vma: vm_area_struct,
+    folio: Folio,
+    pte: pte_p,
+    ptent: pte_t,
+    addr: Addr,
+    details: zap_details,
+    rss: rss_vec,
+) -> tuple[bool, bool, bool]:
+    """Empty an entry and queue its page; whether to flush before the PTL is dropped, to stop; if a marker was left.
 
     Context: PTL held.  Left out: folio_mark_accessed.
     """
     mm = tlb.mm
+    any_skipped = False
     delay_rmap = False
     force_flush = False
     force_break = False
@@ -552,54 +582,65 @@ def zap_present_folio_ptes(
                 delay_rmap = True
                 force_flush = True
     tlb_remove_tlb_entry(tlb, pte, addr)
+    if userfaultfd_pte_wp(vma, ptent):
+        any_skipped = zap_install_uffd_wp_if_needed(vma, addr, pte, details, ptent)
     if not delay_rmap:
         folio_remove_rmap_ptes(folio, vma)
     if __tlb_remove_folio_pages(tlb, folio, delay_rmap):
         force_flush = True
         force_break = True
-    return force_flush, force_break
+    return force_flush, force_break, any_skipped
 
 
 def zap_present_ptes(
-    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, rss: rss_vec
-) -> tuple[bool, bool]:
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, details: zap_details, rss: rss_vec
+) -> tuple[bool, bool, bool]:
     """Zap a present entry; one that maps no page is only emptied."""
+    any_skipped = False
     folio = vm_normal_page(vma, addr, ptent)
     if folio is None:
         ptep_get_and_clear_full(tlb.mm, addr, pte, tlb.fullmm)
         tlb_remove_tlb_entry(tlb, pte, addr)
-        return False, False
-    return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr, rss)
+        if userfaultfd_pte_wp(vma, ptent):
+            any_skipped = zap_install_uffd_wp_if_needed(vma, addr, pte, details, ptent)
+        return False, False, any_skipped
+    return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr, details, rss)
 
 
 def zap_nonpresent_ptes(
-    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, rss: rss_vec
-) -> None:
-    """Zap the entry of a page that is in swap.
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, details: zap_details, rss: rss_vec
+) -> bool:
+    """Zap the entry of a page that is in swap, or a marker, which a file's mapping may keep; whether one is there.
 
     Context: PTL held.  Left out: entries of other kinds.
     """
-    rss.count[MM_SWAPENTS] += 1
-    swap_put_entries_direct(softleaf_from_pte(ptent))
+    if pte_is_uffd_wp_marker(ptent):
+        if not vma_is_anonymous(vma) and not details.ZAP_FLAG_DROP_MARKER:
+            return True
+    else:
+        rss.count[MM_SWAPENTS] += 1
+        swap_put_entries_direct(softleaf_from_pte(ptent))
     clear_not_present_full_ptes(vma.vm_mm, addr, pte, tlb.fullmm)
+    return zap_install_uffd_wp_if_needed(vma, addr, pte, details, ptent)
 
 
 def do_zap_pte_range(
-    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr, end: Addr, rss: rss_vec
-) -> tuple[Addr, bool, bool]:
-    """Skip empty entries and zap one: how far it came, whether to flush, whether to stop."""
+    tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, addr: Addr, end: Addr, details: zap_details, rss: rss_vec
+) -> tuple[Addr, bool, bool, bool]:
+    """Skip empty entries and zap one: how far it came, whether to flush, whether to stop, if an entry is not empty."""
     nr: Addr = 0
     ptent = ptep_get(pte)
     while pte_none(ptent):
         nr += 1
         if addr + nr == end:
-            return nr, False, False
+            return nr, False, False, False
         ptent = ptep_get(at(pte_p, index_of(pte) + nr))
+    pte = at(pte_p, index_of(pte) + nr)
     if not pte_present(ptent):
-        zap_nonpresent_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr, rss)
-        return nr + 1, False, False
-    force_flush, force_break = zap_present_ptes(tlb, vma, at(pte_p, index_of(pte) + nr), ptent, addr + nr, rss)
-    return nr + 1, force_flush, force_break
+        any_skipped = zap_nonpresent_ptes(tlb, vma, pte, ptent, addr + nr, details, rss)
+        return nr + 1, False, False, any_skipped
+    force_flush, force_break, any_skipped = zap_present_ptes(tlb, vma, pte, ptent, addr + nr, details, rss)
+    return nr + 1, force_flush, force_break, any_skipped
 
 
 def pte_table_reclaim_possible(start: Addr, end: Addr, details: zap_details) -> bool:
@@ -648,12 +689,11 @@ def zap_pte_range(
     """Zap entries of one PTE table; how far it came.
 
     A table that is empty then may go too: at once while the PTL still says so, or after another look at it.
-    Left out: any_skipped, as no entry is spared.
     """
     mm = tlb.mm
     start = addr
     can_reclaim_pt = pte_table_reclaim_possible(addr, end, details)
-    direct_reclaim = can_reclaim_pt
+    direct_reclaim = True
     pmdval = pmd_t()
     while True:
         force_flush = False
@@ -667,7 +707,9 @@ def zap_pte_range(
             if need_resched():
                 direct_reclaim = False
                 break
-            nr, flush, force_break = do_zap_pte_range(tlb, vma, pte, addr, end, rss)
+            nr, flush, force_break, any_skipped = do_zap_pte_range(tlb, vma, pte, addr, end, details, rss)
+            if any_skipped:
+                can_reclaim_pt = False
             force_flush = force_flush or flush
             addr += nr
             if force_break:
@@ -675,7 +717,7 @@ def zap_pte_range(
             if force_break or addr == end:
                 break
             pte = at(pte_p, index_of(pte) + nr)
-        if direct_reclaim:
+        if can_reclaim_pt and direct_reclaim and addr == end:
             direct_reclaim, pmdval = zap_empty_pte_table(mm, pmd)
         sub_mm_rss_vec(mm, rss)
         if force_flush:
@@ -747,7 +789,8 @@ def unmap_single_vma(
 def unmap_vmas(tlb: mmu_gather, unmap: unmap_desc) -> None:
     """Zap a range of several VMAs."""
     for i in range(unmap.vma_count):
-        unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end, zap_details())
+        details = zap_details(ZAP_FLAG_DROP_MARKER=True)
+        unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end, details)
 
 
 def zap_page_range_single_batched(
@@ -800,7 +843,8 @@ def unmap_mapping_folio(folio: Folio) -> None:
     assert mapping is not None
     lockdep_assert_held(folio.PG_locked)
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, folio.index, folio.index, zap_details(single_folio=may_be_huge))
+    details = zap_details(single_folio=may_be_huge, ZAP_FLAG_DROP_MARKER=True)
+    unmap_mapping_range_tree(mapping, folio.index, folio.index, details)
     i_mmap_unlock_read(mapping)
 
 
@@ -1168,13 +1212,41 @@ def map_swap_folio(vmf: vm_fault, folio: Folio) -> None:
     set_pte_at(vma.vm_mm, vmf.address, vmf.pte, pte)
 
 
+def pte_marker_clear(vmf: vm_fault) -> vm_fault_t:
+    """Empty an entry that nobody wants to be a marker any more, unless it has changed."""
+    pte, ptl = pte_offset_map_lock(vmf.vma.vm_mm, vmf.pmd, vmf.address)
+    if pte is None:
+        return 0
+    if pte_same(vmf.orig_pte, ptep_get(pte)):
+        pte_clear(vmf.vma.vm_mm, vmf.address, pte)
+    pte_unmap_unlock(pte, ptl)
+    return 0
+
+
+def pte_marker_handle_uffd_wp(vmf: vm_fault) -> vm_fault_t:
+    """Handle an access to a page that was protected before it was unmapped."""
+    if not userfaultfd_wp(vmf.vma):
+        return pte_marker_clear(vmf)
+    return do_pte_missing(vmf)
+
+
+def handle_pte_marker(vmf: vm_fault) -> vm_fault_t:
+    """Handle an access to a marker.
+
+    Left out: all but userfaultfd's.
+    """
+    return pte_marker_handle_uffd_wp(vmf)
+
+
 def do_swap_page(vmf: vm_fault) -> vm_fault_t:
-    """Handle an access to an entry of a page that is in swap.
+    """Handle an access to an entry of a page that is in swap, or to a marker.
 
     What was seen without a lock is looked at again: the folio's slot under its lock, the entry under the PTL.
     Context: mmap_lock held for reading.  Left out: entries of other kinds, KSM's copies, devices that cannot bear
     stores to a page that they write.
     """
+    if pte_is_uffd_wp_marker(vmf.orig_pte):
+        return handle_pte_marker(vmf)
     entry = softleaf_from_pte(vmf.orig_pte)
     folio = swap_cache_get_folio(entry)
     if folio is None:
@@ -1239,6 +1311,8 @@ def do_anonymous_page(vmf: vm_fault) -> vm_fault_t:
         add_mm_counter(vma.vm_mm, MM_ANONPAGES, 1)
         folio_add_new_anon_rmap(folio, vma, vmf.address)
         folio_add_lru_vma(folio, vma)
+    if vmf_orig_pte_uffd_wp(vmf):
+        entry = pte_mkuffd_wp(entry)
     set_pte_at(vma.vm_mm, vmf.address, pte, entry)
     pte_unmap_unlock(pte, ptl)
     return 0
@@ -1288,12 +1362,23 @@ def set_pte_range(vmf: vm_fault, folio: Folio, addr: Addr) -> None:
         entry = maybe_mkwrite(pte_mkdirty(entry), vma)
     elif pte_write(entry) and folio_test_dirty(folio):
         entry = pte_mkdirty(entry)
+    if vmf_orig_pte_uffd_wp(vmf):
+        entry = pte_mkuffd_wp(entry)
     if write and vma.vm_flags & VM_SHARED == 0:
         folio_add_new_anon_rmap(folio, vma, addr)
         folio_add_lru_vma(folio, vma)
     else:
         folio_add_file_rmap_ptes(folio, vma)
     set_pte_at(vma.vm_mm, addr, vmf.pte, entry)
+
+
+def vmf_orig_pte_uffd_wp(vmf: vm_fault) -> bool:
+    """Whether the entry that the fault saw was a marker, so that the new one has to be protected."""
+    if not userfaultfd_wp(vmf.vma):
+        return False
+    if vmf.flags & FAULT_FLAG_ORIG_PTE_VALID == 0:
+        return False
+    return pte_swp_uffd_wp_any(vmf.orig_pte)
 
 
 def vmf_pte_changed(vmf: vm_fault) -> bool:

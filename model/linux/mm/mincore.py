@@ -9,7 +9,7 @@ from asm.page import PAGE_SIZE
 from asm.pgtable import pte_none, pte_present
 from asm.pgtable_types import pmd_p, pte_p
 from linux.fs import address_space
-from linux.leafops import softleaf_from_pte
+from linux.leafops import pte_is_uffd_wp_marker, softleaf_from_pte
 from linux.mm import folio_put, pte_unmap_unlock, vma_is_anonymous, vma_lookup
 from linux.mm_types import swp_entry_t, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
@@ -80,7 +80,7 @@ def mincore_pte_range(pmd: pmd_p, addr: Addr, end: Addr, walk: mm_walk) -> None:
     ptep = start_pte
     while True:
         pte = ptep_get(ptep)
-        if pte_none(pte):
+        if pte_none(pte) or pte_is_uffd_wp_marker(pte):
             __mincore_unmapped_range(addr, addr + PAGE_SIZE, walk.vma, walk)
         elif pte_present(pte):
             mincore_note(walk, True)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/mprotect.c (v7.0).
 
-Left out: splitting and merging of VMAs, so that mprotect of a part of one fails; PROT_NONE and NUMA hints; entries that
-map no page, markers, batches of large folios, huge pages; accounting, seals, keys, notifiers; the faults that locked
-memory takes at once when it becomes writable.
+Left out: splitting and merging of VMAs, so that mprotect of a part of one fails; PROT_NONE and NUMA hints; batches of
+large folios, huge pages; accounting, seals, keys, notifiers; the faults that locked memory takes at once when it
+becomes writable.
 """
 
 from asm.current import get_current
@@ -27,6 +27,7 @@ from asm.pgtable import (
 from asm.pgtable_types import pgprot_t, pmd_p, pte_p, pte_t
 from asm.tlb import mmu_gather, pte_needs_flush, tlb_end_vma, tlb_flush_pte_range, tlb_start_vma
 from linux.errno import EINVAL, ENOMEM
+from linux.leafops import pte_is_uffd_wp_marker
 from linux.mm import (
     MM_CP_PROT_NUMA,
     MM_CP_TRY_CHANGE_WRITABLE,
@@ -35,6 +36,7 @@ from linux.mm import (
     VM_SHARED,
     VM_WRITE,
     cp_flags_t,
+    pte_alloc,
     pte_unmap_unlock,
     vm_flags_reset_once,
 )  # fmt: skip
@@ -42,9 +44,10 @@ from linux.mm_types import Folio, vm_area_struct, vm_flags_t
 from linux.mman import PROT_READ, PROT_WRITE, calc_vm_prot_bits
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.page_flags import PageAnonExclusive, folio_test_anon
-from linux.pgtable import pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get, set_pte_at
+from linux.pgtable import pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, pte_clear, ptep_get, set_pte_at
+from linux.swapops import make_pte_marker
 from linux.types import Addr, Errno
-from linux.userfaultfd_k import userfaultfd_pte_wp
+from linux.userfaultfd_k import userfaultfd_pte_wp, userfaultfd_wp_use_markers
 from mm.huge_memory import __split_huge_pmd, change_huge_pmd, change_huge_prot
 from mm.internal import pte_needs_soft_dirty_wp
 from mm.memory import vm_normal_page
@@ -104,11 +107,15 @@ def set_write_prot_commit_flush_ptes(
 
 
 def change_softleaf_pte(vma: vm_area_struct, addr: Addr, pte: pte_p, oldpte: pte_t, cp_flags: cp_flags_t) -> None:
-    """Say in the entry of a page that is in swap whether user space wants to know of stores.
+    """Say in the entry of a page that is in swap whether user space wants to know of stores; a marker goes if not.
 
     Context: PTL held.  Left out: entries of other kinds.  Differs: Linux has it in mm/mprotect.c as a part of
     change_pte_range.
     """
+    if pte_is_uffd_wp_marker(oldpte):
+        if cp_flags & MM_CP_UFFD_WP_RESOLVE != 0:
+            pte_clear(vma.vm_mm, addr, pte)
+        return
     newpte = oldpte
     if cp_flags & MM_CP_UFFD_WP != 0:
         newpte = pte_swp_mkuffd_wp(oldpte)
@@ -148,7 +155,10 @@ def change_pte_range(
                 set_write_prot_commit_flush_ptes(vma, folio, addr, pte, oldpte, ptent, tlb)
             else:
                 prot_commit_flush_ptes(vma, addr, pte, oldpte, ptent, False, tlb)
-        elif not pte_none(oldpte):
+        elif pte_none(oldpte):
+            if uffd_wp and userfaultfd_wp_use_markers(vma):
+                set_pte_at(vma.vm_mm, addr, pte, make_pte_marker())
+        else:
             change_softleaf_pte(vma, addr, pte, oldpte, cp_flags)
         addr += 1
         if addr == end:
@@ -158,16 +168,26 @@ def change_pte_range(
     return True
 
 
+def pgtable_populate_needed(vma: vm_area_struct, cp_flags: cp_flags_t) -> bool:
+    """Whether there have to be tables, as entries that map nothing are protected too."""
+    if cp_flags & MM_CP_UFFD_WP == 0:
+        return False
+    return userfaultfd_wp_use_markers(vma)
+
+
 def change_pmd_range(
     tlb: mmu_gather, vma: vm_area_struct, addr: Addr, end: Addr, newprot: pgprot_t, cp_flags: cp_flags_t
 ) -> None:
     """Change the entries of a range, PTE table by PTE table; again where a table went away meanwhile.
 
-    Differs: a huge page is split for userfaultfd.  Left out: populating tables for userfaultfd's markers.
+    Differs: a huge page is split for userfaultfd.  Differs: change_pmd_prepare is here, and nobody is told that there
+    was no memory for a table.
     """
     while addr != end:
         next = pmd_addr_end(addr, end)
         pmd = pmd_off(vma.vm_mm, addr)
+        if pgtable_populate_needed(vma, cp_flags) and pte_alloc(vma.vm_mm, pmd):
+            return
         pmdval = pmdp_get(pmd)
         if pmd_trans_huge(pmdval):
             if next - addr != PMD_SIZE or cp_flags & (MM_CP_UFFD_WP | MM_CP_UFFD_WP_RESOLVE) != 0:

@@ -50,6 +50,7 @@ from linux.mm import (
     inc_mm_counter,
     is_cow_mapping,
 )  # fmt: skip
+from linux.mm_inline import pte_install_uffd_wp_if_needed
 from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_assert_locked
 from linux.page_flags import (
@@ -206,15 +207,23 @@ def unlink_anon_vmas(vma: vm_area_struct) -> None:
         anon_vma_unlock_write(av)
 
 
+def anon_vma_clone(dst: vm_area_struct, src: vm_area_struct) -> None:
+    """Put a VMA into the rmap of anonymous memory where another is.
+
+    Context: mmap_lock held for writing.  Left out: all where nothing is swapped.
+    """
+    if CONFIG_SWAP == 1 and is_cow_mapping(src.vm_flags):
+        av = anon_vma_lock_write()
+        atomic_or(1 << index_of(dst), av.rb_root)
+        anon_vma_unlock_write(av)
+
+
 def anon_vma_fork(vma: vm_area_struct, pvma: vm_area_struct) -> None:
     """Put a child's VMA into the rmap of anonymous memory, before its entries are copied.
 
-    Context: both mmap_locks held for writing.  Left out: all where nothing is swapped.
+    Context: both mmap_locks held for writing.
     """
-    if CONFIG_SWAP == 1 and is_cow_mapping(pvma.vm_flags):
-        av = anon_vma_lock_write()
-        atomic_or(1 << index_of(vma), av.rb_root)
-        anon_vma_unlock_write(av)
+    anon_vma_clone(vma, pvma)
 
 
 def page_vma_mkclean_one(pvmw: struct_page_vma_mapped_walk) -> u4:
@@ -589,7 +598,7 @@ def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2
     """Empty a folio's entry in a VMA, perhaps without the flush; false if that cannot be, or must not.
 
     A folio in locked memory stays, and is said to be locked if that was missed.
-    Left out: large folios, lazily freed huge pages, hugetlb, device entries, poison, userfaultfd's markers.
+    Left out: large folios, lazily freed huge pages, hugetlb, device entries, poison.
     """
     mm = vma.vm_mm
     ret = True
@@ -618,6 +627,7 @@ def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2
             set_tlb_ubc_flush_pending(mm, pteval, address, address + 1)
         else:
             flush_tlb_range(vma, address, address + 1)
+        pte_install_uffd_wp_if_needed(vma, address, pte, pteval)
         if pte_dirty(pteval):
             folio_mark_dirty(folio)
         if folio_test_anon(folio):

@@ -17,7 +17,6 @@ from asm.pgtable import (
     pte_present,
     pte_swp_clear_soft_dirty,
     pte_swp_mkuffd_wp,
-    pte_swp_uffd_wp,
     pte_uffd_wp,
     pte_write,
     pte_wrprotect,
@@ -47,8 +46,9 @@ from linux.pgtable import (
     set_pmd_at,
     set_pte_at,
 )  # fmt: skip
+from linux.swapops import make_pte_marker
 from linux.types import Addr
-from linux.userfaultfd_k import userfaultfd_wp
+from linux.userfaultfd_k import pte_swp_uffd_wp_any, userfaultfd_wp
 from mm.huge_memory import __pmd_trans_huge_lock
 from mm.memory import vm_normal_page
 from mm.mmap import vma_set_page_prot
@@ -189,13 +189,15 @@ def pagemap_scan_test_walk(start: Addr, end: Addr, walk: mm_walk) -> bool:
 def make_uffd_wp_pte(vma: vm_area_struct, addr: Addr, pte: pte_p, ptent: pte_t) -> None:
     """Let the next store through an entry be noted.
 
-    Context: PTL held.  Left out: markers in empty entries.
+    Context: PTL held.
     """
     if pte_present(ptent):
         old_pte = ptep_modify_prot_start(vma, addr, pte)
         ptent = pte_mkuffd_wp(old_pte)
         ptep_modify_prot_commit(vma, addr, pte, old_pte, ptent)
-    elif not pte_none(ptent):
+    elif pte_none(ptent):
+        set_pte_at(vma.vm_mm, addr, pte, make_pte_marker())
+    else:
         set_pte_at(vma.vm_mm, addr, pte, pte_swp_mkuffd_wp(ptent))
 
 
@@ -225,7 +227,7 @@ def pagemap_scan_pmd_entry(pmd: pmd_p, start: Addr, end: Addr, walk: mm_walk) ->
     addr: Addr = start
     while True:
         ptent = ptep_get(pte)
-        protected = pte_uffd_wp(ptent) if pte_present(ptent) else pte_swp_uffd_wp(ptent)
+        protected = pte_uffd_wp(ptent) if pte_present(ptent) else pte_swp_uffd_wp_any(ptent)
         pagemap_scan_output(not protected, walk)
         if not protected and walk.ops == mm_walk_ops.pagemap_scan_wp_ops:
             make_uffd_wp_pte(vma, addr, pte, ptent)
@@ -242,10 +244,7 @@ def pagemap_scan_pmd_entry(pmd: pmd_p, start: Addr, end: Addr, walk: mm_walk) ->
 
 
 def pagemap_scan_pte_hole(addr: Addr, end: Addr, walk: mm_walk) -> None:
-    """Where there is no table nothing was written.
-
-    Left out: markers, for which Linux makes a table.
-    """
+    """Where there is no table nothing was written, and nothing is protected."""
     while addr < end:
         pagemap_scan_output(False, walk)
         addr += 1

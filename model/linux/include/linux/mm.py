@@ -68,11 +68,12 @@ class zap_details(NamedTuple):
     """What a zap is for.  `reclaim_pt`: empty tables may go.
 
     Differs: `single_folio`, the one folio that must be unmapped in the end, is only whether it may be a huge page.
-    Left out: even_cows, as private copies are always zapped; zap_flags.
+    Differs: ZAP_FLAG_DROP_MARKER of zap_flags is a member.  Left out: even_cows, as private copies are always zapped.
     """
 
     single_folio: bool = False
     reclaim_pt: bool = False
+    ZAP_FLAG_DROP_MARKER: bool = False
 
 
 @onstack

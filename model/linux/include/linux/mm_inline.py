@@ -4,9 +4,16 @@
 Context: who asks whether a flush is pending or nested has taken the PTL of an entry whose change it has seen.
 """
 
-from linux.mm_types import Folio, mm_struct
+from asm.pgtable import pte_present, pte_uffd_wp
+from asm.pgtable_types import pte_p, pte_t
+from linux.mm import vma_is_anonymous
+from linux.mm_types import Folio, mm_struct, vm_area_struct
 from linux.mmzone import lru_list, lruvec, zone
 from linux.page_flags import folio_test_active, folio_test_anon, folio_test_swapbacked
+from linux.pgtable import set_pte_at
+from linux.swapops import make_pte_marker
+from linux.types import Addr
+from linux.userfaultfd_k import pte_swp_uffd_wp_any, userfaultfd_wp
 
 from ptelab.lang import at, atomic_dec, atomic_inc, atomic_read, lockdep_assert_held
 
@@ -82,3 +89,16 @@ def mm_tlb_flush_pending(mm: mm_struct) -> bool:
 def mm_tlb_flush_nested(mm: mm_struct) -> bool:
     """Whether somebody else has still to flush."""
     return atomic_read(mm.tlb_flush_pending) > 1
+
+
+def pte_install_uffd_wp_if_needed(vma: vm_area_struct, addr: Addr, pte: pte_p, pteval: pte_t) -> bool:
+    """Leave a marker in an entry that was emptied if user space wants to know of the next store; whether it was left.
+
+    Context: PTL held since the entry was emptied.  What is anonymous is either gone, or has an entry of swap.
+    """
+    if vma_is_anonymous(vma) or not userfaultfd_wp(vma):
+        return False
+    if pte_present(pteval) and pte_uffd_wp(pteval) or pte_swp_uffd_wp_any(pteval):
+        set_pte_at(vma.vm_mm, addr, pte, make_pte_marker())
+        return True
+    return False

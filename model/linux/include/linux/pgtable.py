@@ -198,3 +198,11 @@ def set_pmd_at(mm: mm_struct, addr: Addr, pmdp: pmd_p, pmd: pmd_t) -> None:
 def clear_not_present_full_ptes(mm: mm_struct, addr: Addr, ptep: pte_p, full: bool) -> None:
     """Empty an entry that is not present."""
     set_pte(ptep, pte_t())
+
+
+def pte_clear(mm: mm_struct, addr: Addr, ptep: pte_p) -> None:
+    """Empty an entry.
+
+    Differs: Linux has it in arch/x86/include/asm/pgtable.h, and so on.
+    """
+    set_pte(ptep, pte_t())
