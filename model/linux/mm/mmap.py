@@ -7,7 +7,7 @@ from asm.tlb import mmu_gather
 from asm.tlbflush import flush_tlb_mm
 from linux.errno import ENOMEM
 from linux.fs import i_mmap_lock_write, i_mmap_unlock_write
-from linux.mm import VM_SHARED, vma_interval_tree_insert
+from linux.mm import VM_LOCKED, VM_SHARED, vm_flags_clear, vma_interval_tree_insert
 from linux.mm_types import mm_struct, vm_area_struct
 from linux.mmap_lock import (
     mmap_assert_locked,
@@ -120,6 +120,7 @@ def dup_mmap(mm: mm_struct, oldmm: mm_struct) -> Errno:
             break
         tmp.vm_mm = mm
         anon_vma_fork(tmp, mpnt)
+        vm_flags_clear(tmp, VM_LOCKED)
         vma_iter_store(mm, tmp)
         mapping = tmp.vm_file
         if mapping is not None:

@@ -2,8 +2,9 @@
 """Mirrors mm/mremap.c (v7.0).
 
 Left out: growing and shrinking, parts of VMAs, and so all but a move of a whole VMA to an address that the caller
-names; huge pages and tables of PMDs; going back after a failure; accounting, seals, notifiers,
-userfaultfd's events.
+names; huge pages and tables of PMDs; going back after a failure; accounting, seals, notifiers; userfaultfd's events,
+so that a VMA is registered at its new address as with UFFD_FEATURE_EVENT_REMAP; prep_move_vma, so that KSM pages are
+moved as they are.
 """
 
 from asm.current import get_current
@@ -24,15 +25,16 @@ from asm.pgtable import (
 )  # fmt: skip
 from asm.pgtable_types import pmd_p, pte_p, pte_t
 from asm.tlbflush import flush_tlb_range
-from config import CONFIG_HAVE_MOVE_PMD
+from config import CONFIG_HAVE_MOVE_PMD, CONFIG_SWAP
 from linux.errno import EFAULT, EINVAL, ENOMEM
 from linux.fs import i_mmap_lock_write, i_mmap_unlock_write
-from linux.mm import VM_LOCKED, pmd_lock, pte_alloc, pte_unmap_unlock, vm_flags_clear, vma_lookup
+from linux.mm import VM_LOCKED, is_cow_mapping, pmd_lock, pte_alloc, pte_unmap_unlock, vm_flags_clear, vma_lookup
 from linux.mm_types import ptdesc, vm_area_struct
 from linux.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
 from linux.pgtable import pmd_off, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr, Errno
+from mm.internal import anon_vma, anon_vma_lock_write, anon_vma_unlock_write
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
 from mm.rmap import flush_tlb_batched_pending
 from mm.vma import copy_vma, do_vmi_munmap, vma_find
@@ -59,14 +61,18 @@ class pagetable_move_control:
 def take_rmap_locks(vma: vm_area_struct) -> None:
     """Hold off who looks for the entries of the VMA's pages.
 
-    Left out: anonymous memory.
+    Differs: every private mapping has an anon_vma, whose lock only reclaim of such memory waits for.
     """
     if vma.vm_file is not None:
         i_mmap_lock_write(vma.vm_file)
+    if CONFIG_SWAP == 1 and is_cow_mapping(vma.vm_flags):
+        anon_vma_lock_write()
 
 
 def drop_rmap_locks(vma: vm_area_struct) -> None:
     """Undo take_rmap_locks."""
+    if CONFIG_SWAP == 1 and is_cow_mapping(vma.vm_flags):
+        anon_vma_unlock_write(at(anon_vma, 0))
     if vma.vm_file is not None:
         i_mmap_unlock_write(vma.vm_file)
 
@@ -223,7 +229,7 @@ def move_page_tables(pmc: pagetable_move_control) -> bool:
         extent = get_extent(pmc)
         old_pmd = pmd_off(mm, pmc.old_addr)
         new_pmd = pmd_off(mm, pmc.new_addr)
-        done = False
+        done = pmd_none(pmdp_get(old_pmd))
         while not done:
             done = extent == PMD_SIZE and move_pgt_entry(pmc, old_pmd, new_pmd)
             if not done and pmd_none(pmdp_get(old_pmd)):

@@ -24,6 +24,7 @@ from mm.internal import vma_soft_dirty_enabled
 from mm.memory import free_pgtables, unmap_vmas
 from mm.mmap import vm_area_dup, vma_iter_store
 from mm.mmu_gather import tlb_finish_mmu, tlb_gather_mmu
+from mm.rmap import anon_vma_clone
 
 from ptelab.lang import Array, array, index_of, new, onstack, u4
 
@@ -312,7 +313,7 @@ def copy_vma(vma: vm_area_struct, addr: Addr, len: Addr, pgoff: pgoff_t) -> tupl
 
     It need not if the new VMA comes after the old one in the rmap, so that a walk that misses an entry at the old
     address finds it at the new one.  Differs: the rmap's order is that of the VMAs' numbers, and a VMA with a lower
-    number stands for what Linux gets when it merges the copy with a neighbour.  Left out: merging itself; anon_vma.
+    number stands for what Linux gets when it merges the copy with a neighbour.  Left out: merging itself.
     """
     new_vma = vm_area_dup(vma)
     if new_vma is None:
@@ -321,6 +322,7 @@ def copy_vma(vma: vm_area_struct, addr: Addr, len: Addr, pgoff: pgoff_t) -> tupl
     new_vma.vm_end = addr + len
     new_vma.vm_pgoff = pgoff
     new_vma.vm_mm = vma.vm_mm
+    anon_vma_clone(new_vma, vma)
     vma_link(vma.vm_mm, new_vma)
     return new_vma, index_of(new_vma) < index_of(vma)
 
