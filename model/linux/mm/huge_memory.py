@@ -14,6 +14,7 @@ from asm.pgtable import (
     pmd_protnone,
     pmd_pte,
     pmd_same,
+    pmdp_huge_clear_flush,
     pmdp_huge_get_and_clear_full,
     pmdp_invalidate,
     pmdp_invalidate_ad,
@@ -103,11 +104,7 @@ from mm.internal import pte_needs_soft_dirty_wp
 from mm.mempolicy import folio_can_map_prot_numa
 from mm.mmu_gather import tlb_flush_mmu
 from mm.page_writeback import folio_mark_dirty
-from mm.pgtable_generic import (
-    pgtable_trans_huge_deposit,
-    pgtable_trans_huge_withdraw,
-    pmdp_huge_clear_flush,
-)
+from mm.pgtable_generic import pgtable_trans_huge_deposit, pgtable_trans_huge_withdraw
 from mm.rmap import (
     folio_add_anon_rmap_ptes,
     folio_add_new_anon_rmap,

@@ -2,7 +2,7 @@
 """Mirrors mm/mprotect.c (v7.0).
 
 Left out: splitting and merging of VMAs, so that mprotect of a part of one fails; PROT_NONE and NUMA hints; batches of
-large folios, huge pages; accounting, seals, keys, notifiers; the faults that locked memory takes at once when it
+large folios; accounting, seals, keys, notifiers; the faults that locked memory takes at once when it
 becomes writable.
 """
 

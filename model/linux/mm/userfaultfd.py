@@ -11,8 +11,9 @@ from linux.mm import (
     MM_CP_UFFD_WP,
     MM_CP_UFFD_WP_RESOLVE,
     VM_SHARED,
+    VM_UFFD_WP,
     cp_flags_t,
-    vm_flags_reset_once,
+    vm_flags_reset,
 )
 from linux.mm_types import mm_struct, vm_area_struct, vm_flags_t
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
@@ -67,6 +68,7 @@ def mwriteprotect_range(dst_mm: mm_struct, start: Addr, len: Addr, enable_wp: bo
 
 def userfaultfd_set_vm_flags(vma: vm_area_struct, vm_flags: vm_flags_t) -> None:
     """Change the flags of a VMA, and for a shared one what its entries may do from the start."""
-    vm_flags_reset_once(vma, vm_flags)
-    if vma.vm_flags & VM_SHARED != 0:
+    uffd_wp_changed = (vma.vm_flags ^ vm_flags) & VM_UFFD_WP != 0
+    vm_flags_reset(vma, vm_flags)
+    if vma.vm_flags & VM_SHARED != 0 and uffd_wp_changed:
         vma_set_page_prot(vma)

@@ -298,6 +298,14 @@ def vm_flags_reset_once(vma: vm_area_struct, flags: vm_flags_t) -> None:
     WRITE_ONCE(vma.vm_flags, flags)
 
 
+def vm_flags_reset(vma: vm_area_struct, flags: vm_flags_t) -> None:
+    """Change the flags of a VMA.
+
+    Context: mmap_lock held for writing.
+    """
+    vma.vm_flags = flags
+
+
 def vm_flags_clear(vma: vm_area_struct, flags: vm_flags_t) -> None:
     """Take flags from a VMA.
 

@@ -17,6 +17,7 @@ from linux.mm_types import mm_struct, swp_entry_t, vm_area_struct
 from linux.types import Addr, Pfn
 from mm.pgtable_generic import (  # noqa: F401
     pmdp_collapse_flush,
+    pmdp_huge_clear_flush,
     pmdp_invalidate,
     pmdp_invalidate_ad,
     ptep_clear_flush,
@@ -251,7 +252,7 @@ def pte_modify(pte: pte_t, newprot: pgprot_t) -> pte_t:
 def ptep_modify_prot_start(vma: vm_area_struct, addr: Addr, ptep: pte_p) -> pte_t:
     """Begin to change an entry's protection: it is empty meanwhile, so that no A or D bit is lost; what it was.
 
-    Differs: Linux has it in arch/arm64/mm/mmu.c.
+    Left out: the flush of executable pages for an erratum.  Differs: Linux has it in arch/arm64/mm/mmu.c.
     """
     return ptep_get_and_clear(vma.vm_mm, addr, ptep)
 

@@ -386,6 +386,11 @@ def pmdp_huge_get_and_clear_full(vma: vm_area_struct, addr: Addr, pmdp: pmd_p, f
     return pmdp_xchg_lazy(vma.vm_mm, addr, pmdp, pmd_t())
 
 
+def pmdp_huge_clear_flush(vma: vm_area_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
+    """Empty the entry of a large page, flushed from every TLB; returns what it was."""
+    return pmdp_huge_get_and_clear(vma.vm_mm, addr, pmdp)
+
+
 def pmdp_invalidate(vma: vm_area_struct, addr: Addr, pmdp: pmd_p) -> pmd_t:
     """Keep the entry of a large page from the hardware, flushed from every TLB; returns what it was."""
     return pmdp_xchg_direct(vma.vm_mm, addr, pmdp, pmd_mkinvalid(pmdp.pmd))

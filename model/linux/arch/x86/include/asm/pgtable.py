@@ -17,7 +17,12 @@ from asm.pgtable_types import PTRS_PER_PTE, pgprot_t, pmd_p, pmd_t, pte_p, pte_t
 from config import CONFIG_MEM_SOFT_DIRTY
 from linux.mm_types import mm_struct, swp_entry_t, vm_area_struct
 from linux.types import Addr, Pfn
-from mm.pgtable_generic import pmdp_collapse_flush, pmdp_invalidate, ptep_clear_flush  # noqa: F401
+from mm.pgtable_generic import (  # noqa: F401
+    pmdp_collapse_flush,
+    pmdp_huge_clear_flush,
+    pmdp_invalidate,
+    ptep_clear_flush,
+)
 
 from ptelab.lang import WRITE_ONCE, try_cmpxchg, u4, xchg
 
