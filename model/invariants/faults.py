@@ -11,8 +11,10 @@ from asm.pgtable_types import PTRS_PER_PTE, pmd_p, pmd_t, pte_p, pte_t
 from entry import entry_serves
 from fs.userfaultfd import handle_userfault
 from hw.memory import Addr
+from linux.mm import vm_fault
 from linux.mm_types import FAULT_FLAG_WRITE, VM_FAULT_ERROR, VM_FAULT_NOPAGE, vm_fault_t
-from linux.pgtable import set_pmd_at, set_pte_at
+from linux.pgtable import pmd_write, set_pmd_at, set_pte_at
+from mm.huge_memory import do_huge_pmd_numa_page
 from mm.memory import (
     __handle_mm_fault,
     do_wp_page,
@@ -73,6 +75,13 @@ def fault_gives_huge_flags(pmdp: pmd_p) -> None:
     """The entry of a huge page is given what it lacks; only faults do that."""
     view = this_thread(fault_view)
     view.vain = not entry_serves(pmd_pte(pmdp.pmd), view.write)
+
+
+@on_return(do_huge_pmd_numa_page)
+def hint_is_taken(vmf: vm_fault) -> None:
+    """A store may need a second fault after a hint where software notes the first."""
+    view = this_thread(fault_view)
+    view.vain = view.vain and not (view.write and pmd_write(vmf.pmd.pmd))
 
 
 @on_entry(handle_pte_fault)

@@ -9,7 +9,7 @@ from hw.memory import Table
 from linux.mm_types import Folio, ptdesc
 from linux.pgtable import ptep_get_lockless
 from mm.gup import gup_fast_pmd_leaf
-from mm.huge_memory import change_huge_prot, huge_fault_lost, map_anon_folio_pmd_pf, reuse_huge_pmd
+from mm.huge_memory import change_huge_prot, huge_fault_lost, map_anon_folio_pmd_pf, move_huge_pmd, reuse_huge_pmd
 from mm.khugepaged import (
     SCAN_PAGE_COUNT,
     SCAN_PTE_UFFD_WP,
@@ -99,3 +99,10 @@ def sometimes_huge_protected(result: bool) -> None:
     """mprotect changes what the entry of a huge page allows."""
     if result:
         reach("huge_page_protected")
+
+
+@on_return(move_huge_pmd)
+def sometimes_huge_moved(result: bool) -> None:
+    """mremap moves a huge page as a whole."""
+    if result:
+        reach("huge_page_moved")

@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/huge_memory.c (v7.0).
 
-Left out: faults that map huge pages of files, the huge zero page; userfaultfd; fork and mremap; migration entries, and
-so the splitting of folios.
+Left out: faults that map huge pages of files, the huge zero page; userfaultfd; fork; migration entries, and so the
+splitting of folios.
 """
 
 from asm.page import PAGE_SIZE, PMD_SIZE
 from asm.pgalloc import pmd_populate, pte_alloc_one, pte_free
 from asm.pgtable import (
     pfn_pte,
+    pgtable_supports_soft_dirty,
     pmd_modify,
     pmd_none,
+    pmd_present,
     pmd_protnone,
     pmd_pte,
     pmd_same,
     pmdp_huge_clear_flush,
+    pmdp_huge_get_and_clear,
     pmdp_huge_get_and_clear_full,
     pmdp_invalidate,
     pmdp_invalidate_ad,
@@ -38,6 +41,7 @@ from asm.tlb import (
     tlb_flush_pmd_range,
     tlb_remove_pmd_tlb_entry,
 )  # fmt: skip
+from asm.tlbflush import flush_tlb_range
 from linux.huge_mm import HPAGE_PMD_NR, thp_vma_suitable_order
 from linux.mm import (
     MM_CP_TRY_CHANGE_WRITABLE,
@@ -317,6 +321,32 @@ def zap_huge_pmd(tlb: mmu_gather, vma: vm_area_struct, pmd: pmd_p, addr: Addr) -
     spin_unlock(vma.vm_mm.page_table_lock)
     if __tlb_remove_folio_pages(tlb, folio, False):
         tlb_flush_mmu(tlb)
+    return True
+
+
+def move_soft_dirty_pmd(pmd: pmd_t) -> pmd_t:
+    """Let user space see that a huge page was moved."""
+    if pgtable_supports_soft_dirty():
+        pmd = pte_pmd(pte_mksoft_dirty(pmd_pte(pmd)))
+    return pmd
+
+
+def move_huge_pmd(vma: vm_area_struct, old_addr: Addr, new_addr: Addr, old_pmd: pmd_p, new_pmd: pmd_p) -> bool:
+    """Move the entry of a huge page, and flush the old address before the lock is dropped; whether there was one.
+
+    Differs: both upper entries have the same lock, so that the table that is kept for a split is kept where it is.
+    """
+    mm = vma.vm_mm
+    if not pmd_none(pmdp_get(new_pmd)):
+        return False
+    if not __pmd_trans_huge_lock(old_pmd, vma):
+        return False
+    pmd = pmdp_huge_get_and_clear(mm, old_addr, old_pmd)
+    force_flush = pmd_present(pmd)
+    set_pmd_at(mm, new_addr, new_pmd, move_soft_dirty_pmd(pmd))
+    if force_flush:
+        flush_tlb_range(vma, old_addr, old_addr + PMD_SIZE)
+    spin_unlock(mm.page_table_lock)
     return True
 
 

@@ -2,10 +2,12 @@
 """Mirrors mm/mremap.c (v7.0).
 
 Left out: growing and shrinking, parts of VMAs, and so all but a move of a whole VMA to an address that the caller
-names; huge pages and tables of PMDs; going back after a failure; accounting, seals, notifiers; userfaultfd's events,
+names; tables of PMDs; going back after a failure; accounting, seals, notifiers; userfaultfd's events,
 so that a VMA is registered at its new address as with UFFD_FEATURE_EVENT_REMAP; prep_move_vma, so that KSM pages are
 moved as they are.
 """
+
+from enum import IntEnum
 
 from asm.current import get_current
 from asm.page import PMD_SIZE, TASK_SIZE
@@ -28,18 +30,27 @@ from asm.tlbflush import flush_tlb_range
 from config import CONFIG_HAVE_MOVE_PMD, CONFIG_SWAP
 from linux.errno import EFAULT, EINVAL, ENOMEM
 from linux.fs import i_mmap_lock_write, i_mmap_unlock_write
+from linux.huge_mm import thp_is_possible
 from linux.mm import VM_LOCKED, is_cow_mapping, pmd_lock, pte_alloc, pte_unmap_unlock, vm_flags_clear, vma_lookup
 from linux.mm_types import ptdesc, vm_area_struct
 from linux.mman import MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE
 from linux.mmap_lock import mmap_write_lock, mmap_write_unlock, vma_start_write
-from linux.pgtable import pmd_off, pmdp_get, ptep_get, set_pte_at
+from linux.pgtable import pmd_off, pmd_trans_huge, pmdp_get, ptep_get, set_pte_at
 from linux.types import Addr, Errno
+from mm.huge_memory import __split_huge_pmd, move_huge_pmd
 from mm.internal import anon_vma, anon_vma_lock_write, anon_vma_unlock_write
 from mm.pgtable_generic import pte_offset_map_lock, pte_offset_map_rw_nolock
 from mm.rmap import flush_tlb_batched_pending
 from mm.vma import copy_vma, do_vmi_munmap, vma_find
 
 from ptelab.lang import at, index_of, new, onstack, spin_lock, spin_unlock, u3
+
+
+class pgt_entry(IntEnum):
+    """What may be moved as a whole.  Left out: the levels above."""
+
+    NORMAL_PMD = 0
+    HPAGE_PMD = 1
 
 
 @onstack
@@ -177,14 +188,22 @@ def get_extent(pmc: pagetable_move_control) -> Addr:
     return extent
 
 
-def move_pgt_entry(pmc: pagetable_move_control, old_entry: pmd_p, new_entry: pmd_p) -> bool:
-    """Move a table as a whole, always with the rmap's locks: who has looked it up by its old address may not go on.
+def should_take_rmap_locks(pmc: pagetable_move_control, entry: pgt_entry) -> bool:
+    """Whether the rmap's locks are needed: always for a table, as who has looked it up by its old address may go on."""
+    return entry == pgt_entry.NORMAL_PMD or pmc.need_rmap_locks
 
-    Left out: huge pages.
-    """
-    take_rmap_locks(pmc.old)
-    moved = move_normal_pmd(pmc, old_entry, new_entry)
-    drop_rmap_locks(pmc.old)
+
+def move_pgt_entry(pmc: pagetable_move_control, entry: pgt_entry, old_entry: pmd_p, new_entry: pmd_p) -> bool:
+    """Move a table as a whole, or a huge page; whether that was done."""
+    need_rmap_locks = should_take_rmap_locks(pmc, entry)
+    if need_rmap_locks:
+        take_rmap_locks(pmc.old)
+    if entry == pgt_entry.NORMAL_PMD:
+        moved = move_normal_pmd(pmc, old_entry, new_entry)
+    else:
+        moved = move_huge_pmd(pmc.old, pmc.old_addr, pmc.new_addr, old_entry, new_entry)
+    if need_rmap_locks:
+        drop_rmap_locks(pmc.old)
     return moved
 
 
@@ -231,7 +250,12 @@ def move_page_tables(pmc: pagetable_move_control) -> bool:
         new_pmd = pmd_off(mm, pmc.new_addr)
         done = pmd_none(pmdp_get(old_pmd))
         while not done:
-            done = extent == PMD_SIZE and move_pgt_entry(pmc, old_pmd, new_pmd)
+            if thp_is_possible() and pmd_trans_huge(pmdp_get(old_pmd)):
+                done = extent == PMD_SIZE and move_pgt_entry(pmc, pgt_entry.HPAGE_PMD, old_pmd, new_pmd)
+                if not done:
+                    __split_huge_pmd(pmc.old, old_pmd, pmc.old_addr)
+            else:
+                done = extent == PMD_SIZE and move_pgt_entry(pmc, pgt_entry.NORMAL_PMD, old_pmd, new_pmd)
             if not done and pmd_none(pmdp_get(old_pmd)):
                 done = True
             if not done:
