@@ -56,6 +56,7 @@ def test_files_are_written_to_a_disk() -> None:
     "test",
     [
         "munmap+munmap+locked",  # memory is locked
+        "thp_cow+thp_cow", "collapse+store", "thp_zap_part+store",  # huge pages
         "madvise_free+bits", "store+old+readonly", "readonly_store+dirty",  # pages of one's own behind read-only entries
         "store+fork+dirty",  # a page that is writable and clean
         "reclaim+store+shmem",  # so is one of a file in memory that was a hole
@@ -236,6 +237,12 @@ def wrong_model(tmp_path: Path, file: str, old: str, new: str) -> str:
             "linux/mm/memory.py",
             "    return FAULT_AROUND_PAGES > 1\n",
             "    return False\n",
+        ),
+        (  # memory for a huge page cannot be stored to
+            "thp_fault+thp_fault",
+            "linux/mm/memory.py",
+            "        return do_huge_pmd_anonymous_page(vmf)\n",
+            "        return VM_FAULT_SIGBUS\n",
         ),
         (  # a fault in a mapping of a file gets a signal
             "readonly_store",

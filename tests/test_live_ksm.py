@@ -86,7 +86,8 @@ def test_a_wrong_model_is_noticed(tmp_path: Path, test: str, file: str, old: str
 def test_ksmd_is_left_as_it_was() -> None:
     """No setting may stay changed, and ksmd may know no page of ours any more."""
     before = knobs()
-    assert live("ksm+store")[0] == 0
+    status, text = live("ksm+store")
+    assert status == 0, text
     assert knobs() == before
     assert (keeper.KSM / "pages_shared").read_text() == "0\n" and (keeper.KSM / "pages_sharing").read_text() == "0\n"
 

@@ -31,6 +31,8 @@ _NO_ADVICE = (5, 6, 7)
 
 SYNC_FILE_RANGE_ALL = 7
 _SHORT_NS = 1_000
+_MADV_COLLAPSE = 25
+TABLE_BYTES = 512 * PAGE
 
 
 class Unable(Exception):
@@ -116,7 +118,7 @@ class ColumnCompiler:
             case s.Integer(_, value):
                 return value
             case s.PageSize():
-                return PAGE
+                return self.stage.page
             case s.Name(_, name):
                 if name in CONSTANTS:
                     return CONSTANTS[name]
@@ -237,13 +239,24 @@ class ColumnCompiler:
         address, mm, advice = self.stage.address(*places[0]), self.test.vmas[places[0][0]].mm, CONSTANTS["MADV_PAGEOUT"]
         p = self.program
         if mm == (self.column.mm or self.stage.main_mm):
-            p.call("madvise", address, PAGE, advice, to=to)
+            p.call("madvise", address, self.stage.page, advice, to=to)
             return
-        process = p.reg()
+        self._advise(mm, address, self.stage.page, advice, to)
+
+    # madvise for another process.
+    def _advise(self, mm: str, address: int, size: int, advice: int, to: Reg) -> None:
+        p, process = self.program, self.program.reg()
         p.load(process, self.stage.pid(mm))
         p.call("pidfd_open", process, 0, to=process)
-        p.call("process_madvise", process, self.stage.shared.words(2, address, PAGE), 1, advice, 0, to=to)
+        p.call("process_madvise", process, self.stage.shared.words(2, address, size), 1, advice, 0, to=to)
         p.call("close", process)
+
+    # Khugepaged's work on the table of a page, at once.
+    def _call_khugepaged(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if not (isinstance(args[0], s.Name) and args[0].name == self.stage.main_mm):
+            raise Unable("MADV_COLLAPSE is for the process itself")
+        place = self.stage.place(self.number(args[1]))
+        self.program.call("madvise", place - place % TABLE_BYTES, TABLE_BYTES, _MADV_COLLAPSE, to=to)
 
     def _call_ksm_merge(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         assert self.stage.merging is not None

@@ -76,7 +76,7 @@ def targets(test: Test) -> set[str]:
 
 
 class Merging:
-    """Writes the parts of programs that have to do with KSM.  `made`: whether a run has begun as it should."""
+    """Writes the parts of programs that have to do with KSM."""
 
     def __init__(self, stage: Stage, ksm: Ksm) -> None:
         self.stage, self.test, self.ksm = stage, stage.test, ksm
@@ -84,7 +84,7 @@ class Merging:
         # Nobody else's page is the same by chance.
         self.salt = int.from_bytes(os.urandom(WORD), "little") >> 1 | 1
         words = stage.shared.words
-        self.made, self.parity = words(), words()
+        self.parity = words()
         self._counts = words(2)
         self.pause, self.rest = words(2, 0, _PAUSE_NS), words(2, 0, _REST_NS)
         self.paces = stage.shared.bytes(b"".join(str(pace).encode().ljust(_TEXT_BYTES, b"\0") for pace in _PACES))
@@ -130,7 +130,7 @@ class Merging:
             p.op("SUB", left, 1, to=left)
             p.op("EQUAL", left, 0, to=a)
             p.op("IF_ZERO", a, again)
-        p.store(self.made, 0)
+        p.store(self.stage.made, 0)
         p.label(done)
 
     # Whether the page at an address of the process whose pagemap this is is one of KSM's.
@@ -154,7 +154,6 @@ class Merging:
             raise Unable("a page of KSM's that only another process maps is not made here")
         here = {stage.address(name, page): which for name, page, which in places if test.vmas[name].mm == stage.main_mm}
         pages = list(dict.fromkeys(here.values()))
-        p.store(self.made, 1)
         if not pages:
             return
         size = len(pages) * PAGE
@@ -175,7 +174,7 @@ class Merging:
         p.op("SUB", left, 1, to=left)
         p.op("EQUAL", left, 0, to=all_merged)
         p.op("IF_ZERO", all_merged, again)
-        p.store(self.made, 0)
+        p.store(self.stage.made, 0)
         p.label(done)
         p.call("munmap", _SEEDS, size)
 
@@ -188,7 +187,7 @@ class Merging:
             if self.test.vmas[name].mm == mm and bits.page and not bits.ksm:
                 fresh = Label()
                 p.op("IF_ZERO", self._merged(p, pagemap, self.stage.address(name, page)), fresh)
-                p.store(self.made, 0)
+                p.store(self.stage.made, 0)
                 p.label(fresh)
 
     def merge(self, p: Program) -> None:

@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptelab.litmus.resolve import Bits, Test, Vma
-from ptelab.live.column import PAGE, Unable
+from ptelab.live import huge
+from ptelab.live.column import Unable
 from ptelab.live.program import WORD, Program, Reg
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ def kind(test: Test, vma: Vma, bits: Bits) -> str:
         return PARTED
     if not vma.write and bits.dirty:
         return STORED
+    if bits.huge and not bits.dirty:
+        raise Unable("nothing makes a huge page clean and its owner's alone")
     return KEPT if bits.dirty else COPIED
 
 
@@ -58,6 +61,8 @@ class PrivatePages:
         """Store a page's datum."""
         address = self.stage.address(vma.name, page)
         p.store(address, self.test.pages[bits.page].value)
+        if bits.huge:
+            huge.fill(p, self.stage, vma, page, bits)
         if self.stage.merging:
             p.store(address + WORD, self.stage.merging.salt)
 
@@ -88,7 +93,7 @@ class PrivatePages:
             self._pin(p, stage.address(vma.name, page))
         for vma, page in made[CLEAN]:
             for prot in (_READ, _READ_WRITE):
-                p.call("mprotect", stage.address(vma.name, page), PAGE, prot)
+                p.call("mprotect", stage.address(vma.name, page), stage.page, prot)
 
     # Read a word by a pin, not by the entry.
     def _pin(self, p: Program, address: int) -> None:

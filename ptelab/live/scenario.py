@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 
 from ptelab.litmus.columns import calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
-from ptelab.live import merging, private
-from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, ColumnCompiler, Unable, register_names
+from ptelab.live import huge, merging, private
+from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, TABLE_BYTES, ColumnCompiler, Unable, register_names
 from ptelab.live.merging import Ksm, Merging
 from ptelab.live.private import PrivatePages
 from ptelab.live.probe import Abilities
 from ptelab.live.program import RESULTS, WORD, Arg, Label, Program, Reg, Shared
 from ptelab.live.switching import Visit
 
-TABLE_BYTES = 512 * PAGE
 TEST_AREA = 0x200000000
 """Where the page tables of a test begin; the first VMA ends at the end of a table, as in the model."""
 WATCH_AREA = 0x300000000
@@ -74,6 +73,7 @@ class Stage:
         self.shared = Shared(self.abilities.machine, 0)
         words = self.shared.words
         self.stop, self.delay, self.row, self.run = words(), words(), words(), words()
+        self.made = words()  # whether a run has begun as the test does
         self.go, self.start, self.done, self.ready, self.seen, self.fin = (words() for _ in range(6))
         self.pagemap_path = self.shared.bytes(b"/proc/self/pagemap\0")
         self.clear_refs_path = self.shared.bytes(b"/proc/self/clear_refs\0")
@@ -87,6 +87,11 @@ class Stage:
         self.shared.results_bytes = self.runs_max * self.row_bytes
 
     @property
+    def page(self) -> int:
+        """The size of what a test calls a page: where there are huge pages, a part of one, as a table has entries."""
+        return TABLE_BYTES // self.entries if huge.wants(self.test) else PAGE
+
+    @property
     def row_bytes(self) -> int:
         """The size of one result."""
         return max(1, len(self.fields)) * WORD
@@ -97,7 +102,11 @@ class Stage:
 
     def address(self, vma: str, page: int) -> int:
         """The address of a page of a mapping: two tables of the model meet where two of the machine do."""
-        return TEST_AREA + TABLE_BYTES + (self.test.vmas[vma].start + page - self.entries) * PAGE
+        return self.place(self.test.vmas[vma].start + page)
+
+    def place(self, page: int) -> int:
+        """The same of a page by its number in an address space."""
+        return TEST_AREA + TABLE_BYTES + (page - self.entries) * self.page
 
     def vmas_of(self, mm: str) -> list[Vma]:
         """The mappings that an mm has at first."""
@@ -125,8 +134,8 @@ class Stage:
 def _check(test: Test, abilities: Abilities) -> None:
     if any(f.device for f in test.files.values()):
         raise Unable("a driver's memory is needed")
-    if any(b.huge for b in test.ptes.values()) or test.bounds.keys() & {"TRANSPARENT_HUGEPAGE", "LARGE_FOLIOS"}:
-        raise Unable("huge pages are not made here")
+    if why := huge.unable(test):
+        raise Unable(why)
     if test.bounds.get("SPARE_PAGES") == 0:
         raise Unable("memory does not run out here")
     if any(b.slot for b in test.ptes.values()):
@@ -183,6 +192,7 @@ class Director:
         p.store(stage.row, row)
         for file in self.test.files.values():
             self._file(p, file)
+        p.store(stage.made, 1)
         self._mappings(p, stage.main_mm, run, pagemap)
         self._make_others(p, others, run)
         p.op("ARRIVE", stage.go)
@@ -193,8 +203,8 @@ class Director:
         lasting = len(self.others) + len(self.test.children) - len(self.ended)
         self._await(p, stage.seen, run, lasting)
         self._registers(p, row)
+        self._note(p, row, "made", stage.made)
         if stage.merging:
-            self._note(p, row, "made", stage.merging.made)
             for which in range(2):
                 self._note(p, row, f"sharing {which}", stage.merging.count(which))
         for file in self.test.files.values():
@@ -203,7 +213,7 @@ class Director:
         for _ in range(lasting):
             p.call("wait4", -1, 0, 0x40000000, 0)
         for vma in (v for v in self.test.vmas.values() if v.mm == stage.main_mm):
-            p.call("munmap", stage.address(vma.name, 0), vma.pages * PAGE)
+            p.call("munmap", stage.address(vma.name, 0), vma.pages * stage.page)
         for file in self.test.files.values():
             self._look_at_disk(p, file, row)
         p.op("ADD", row, stage.row_bytes, to=row)
@@ -273,9 +283,9 @@ class Director:
                     self.private.store(p, vma, page, bits)
             if vma.file and pages:  # others may have been mapped around these
                 for page in set(range(vma.pages)) - set(pages):
-                    p.call("madvise", start + page * PAGE, PAGE, MADV_DONTNEED)
+                    p.call("madvise", start + page * stage.page, stage.page, MADV_DONTNEED)
             if self._written_first(vma):
-                p.call("mprotect", start, vma.pages * PAGE, PROT_READ)
+                p.call("mprotect", start, vma.pages * stage.page, PROT_READ)
         if any(not b.young for (name, _), b in test.ptes.items() if test.vmas[name].mm == mm):
             opened = p.reg()
             p.call("openat", AT_FDCWD, stage.clear_refs_path, O_WRONLY, 0, to=opened)
@@ -283,6 +293,11 @@ class Director:
             p.call("close", opened)
         if stage.merging:
             stage.merging.meet(p, mm, pagemap)
+        if huge.wants(test):
+            for vma in stage.vmas_of(mm):
+                p.call("madvise", stage.address(vma.name, 0), vma.pages * stage.page, huge.advice_at_last(test))
+            if mm == stage.main_mm:
+                huge.check(p, stage, pagemap)
 
     # Whether a mapping that is read-only has pages of its own, which were stored to.
     def _written_first(self, vma: Vma) -> bool:
@@ -290,7 +305,7 @@ class Director:
 
     def _map(self, p: Program, vma: Vma) -> None:
         stage = self.stage
-        start, size = stage.address(vma.name, 0), vma.pages * PAGE
+        start, size = stage.address(vma.name, 0), vma.pages * stage.page
         flags = MAP_FIXED | (MAP_SHARED if vma.shared else MAP_PRIVATE)
         fd, offset = -1, 0
         if vma.file:
@@ -306,6 +321,8 @@ class Director:
             p.call("mlock2", start, size, MLOCK_ONFAULT)
         if stage.merging:
             stage.merging.enter(p, vma.name)
+        if huge.wants(self.test):
+            p.call("madvise", start, size, huge.advice_at_first(self.test, vma))
 
     # One entry as the test begins, by the access that makes it.
     def _entry(self, p: Program, vma: Vma, page: int, bits: Bits) -> None:
@@ -343,7 +360,7 @@ class Director:
         kept = [v for v in stage.vmas_of(stage.main_mm) if stage.address(v.name, 0) not in wanted] if others else []
         for advice in (MADV_DONTFORK, MADV_DOFORK):
             for vma in kept:
-                p.call("madvise", stage.address(vma.name, 0), vma.pages * PAGE, advice)
+                p.call("madvise", stage.address(vma.name, 0), vma.pages * stage.page, advice)
             if advice == MADV_DONTFORK:
                 for mm, program in others.items():
                     process = p.reg()
@@ -369,7 +386,7 @@ class Director:
         p.call("openat", AT_FDCWD, stage.pagemap_path, O_RDONLY, 0, to=pagemap)
         for vma in stage.vmas_of(stage.main_mm):
             if stage.address(vma.name, 0) not in places:
-                p.call("munmap", stage.address(vma.name, 0), vma.pages * PAGE)
+                p.call("munmap", stage.address(vma.name, 0), vma.pages * stage.page)
         self._mappings(p, mm, run, pagemap, inherited)
         columns = [c for c in self.test.columns if c.mm == mm]
         for column in columns[1:]:
@@ -478,11 +495,10 @@ class Director:
         if mm in self.stage.ending:
             return
         for vma in (v for v in self.test.vmas.values() if v.mm == mm):
-            first = self.stage.address(vma.name, 0) // PAGE
             for page in range(vma.pages):
                 to = p.reg()
                 p.op("ADD", row, self.stage.field(f"pagemap {vma.name} {page}"), to=to)
-                p.call("pread64", pagemap, to, WORD, (first + page) * WORD)
+                p.call("pread64", pagemap, to, WORD, self.stage.address(vma.name, page) // PAGE * WORD)
 
     def _registers(self, p: Program, row: Reg) -> None:
         for number, compiler in self.stage.columns.items():
