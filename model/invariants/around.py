@@ -4,8 +4,8 @@
 Flags: stale_rights, accounting, truncate_incomplete.
 """
 
-from asm.pgtable import pte_dirty, pte_present, pte_uffd_wp, pte_write
-from asm.pgtable_types import pte_t
+from asm.pgtable import pmd_protnone, pte_dirty, pte_present, pte_uffd_wp, pte_write
+from asm.pgtable_types import pmd_p, pte_t
 from entry import mm_of_cpu, tlb_holds
 from fs.userfaultfd import handle_userfault
 from hw.memory import NR_CPUS, NR_PAGES, Addr, Frame
@@ -179,7 +179,7 @@ def sometimes_zap_huge(result: bool) -> None:
 
 
 @on_return(change_huge_pmd)
-def sometimes_huge_hint(result: bool) -> None:
-    """A huge page becomes inaccessible for a NUMA hint, or has gone meanwhile."""
-    if result:
+def sometimes_huge_hint(pmd: pmd_p, result: bool) -> None:
+    """A huge page becomes inaccessible for a NUMA hint, or is so already."""
+    if result and pmd_protnone(pmd.pmd):
         reach("huge_page_hinted")
