@@ -203,7 +203,10 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     """
     if not folio_trylock(folio):
         return False
-    if not folio_evictable(folio) or folio_test_writeback(folio):
+    if not folio_evictable(folio):
+        folio_unlock(folio)
+        return False
+    if folio_test_writeback(folio):
         folio_unlock(folio)
         return False
     if not ignore_references:
