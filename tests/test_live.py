@@ -62,6 +62,7 @@ def test_files_are_written_to_a_disk() -> None:
         "reclaim+store+shmem",  # so is one of a file in memory that was a hole
         "vmsplice+fork+store", "fork_vmsplice+store",
         "scan_written", "scan_written+private", "scan_written+shmem", "scan_written_fork+store",
+        "pin_readonly+store", "pin_readonly_store+exclusive",  # a pin that lasts while the process stores
         "madvise_free+pin_fast", "reclaim+pin_fast",  # what pins, transfers and unpins
         "madvise+switch+back", "munmap+switch+load",  # a CPU has the mm of another process for a while
         "madvise+idle+store",  # a thread sleeps, and its CPU has nothing to do

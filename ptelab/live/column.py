@@ -182,12 +182,12 @@ class ColumnCompiler:
         if call.name == "READ_ONCE":
             refused = Label()
             loaded = p.reg()
-            p.load(loaded, self.address(call.args[0]), refused)
+            p.load(loaded, self.address(call.args[0]) + self.stage.offset, refused)
             p.op("SET", loaded, to=to)
             self._refused(refused)
         elif call.name == "WRITE_ONCE":
             refused = Label()
-            p.store(self.address(call.args[0]), self._value(call.args[1]), refused)
+            p.store(self.address(call.args[0]) + self.stage.offset, self._value(call.args[1]), refused)
             self._refused(refused)
         elif call.name in DEVICE_CALLS:
             self.devices.call(call.name, call.args, to)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
 from ptelab.live.program import WORD, Arg, Reg
+from ptelab.live.reading import ReadingPin, is_reading
 
 if TYPE_CHECKING:
     from ptelab.live.column import ColumnCompiler
@@ -61,9 +62,10 @@ class Devices:
         self.uses_uffd = any(name in calls for name in _UFFD_CALLS)
         self.uses_pipe = any(name in calls for name in _PIPE_CALLS)
         self.uses_scan = "pagemap_scan" in calls
-        self.transfer = _transfer(statements)
+        self.transfer = transfer(statements)
         self.data = [call.args[0] for call in statements if call.name == "device_write"]
-        self.uses_ring = "pin_user_pages" in calls and not self.transfer
+        self.reader = ReadingPin(column) if not self.transfer and is_reading(statements) else None
+        self.uses_ring = "pin_user_pages" in calls and not self.transfer and not self.reader
         self.opened, self.pagemap = self.program.reg(), self.program.reg()
         self.ring, self.sqe = self.program.reg(), self.program.reg()
         self.count = self.program.reg()  # of what the device has done
@@ -75,6 +77,10 @@ class Devices:
             raise column.unable(f"userfaultfd without events: {abilities.uffd_async}")
         if self.uses_uffd and not self._asynchronous and "fork" in calls:
             raise column.unable("a child has its parent's userfaultfd only where somebody reads that one's events")
+        if self.reader and column.test.files:
+            raise column.unable("nothing keeps a page of a file pinned that it only reads")
+        if self.reader and abilities.uffd_kernel:
+            raise column.unable(f"userfaultfd for faults of the kernel: {abilities.uffd_kernel}")
         if self.uses_scan and abilities.pagemap_scan:
             raise column.unable(f"PAGEMAP_SCAN: {abilities.pagemap_scan}")
         if self.uses_ring and "put_user_pages_dirty" in calls:
@@ -100,6 +106,8 @@ class Devices:
         if self.uses_pipe:
             p.call("pipe2", self.buffer, 0)
             p.load(self.opened, self.buffer)
+        if self.reader:
+            self.reader.prepare()
         if self.uses_ring:
             params = self.shared.words(_SQ_BYTES // WORD)
             for i in range(_SQ_BYTES // WORD):
@@ -114,6 +122,8 @@ class Devices:
         p = self.program
         if self.uses_uffd or self.uses_ring:
             p.call("close", self.opened)
+        if self.reader:
+            self.reader.finish()
         if self.uses_scan:
             p.call("close", self.pagemap)
         if self.uses_ring:
@@ -200,6 +210,9 @@ class Devices:
         self._device_read(args, to)
 
     def _pin_user_pages(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if self.reader:
+            self.reader.pin(args, to)
+            return
         if self.transfer:
             p, own = self.program, self.program.reg()
             there = self.shared.words(2, self.buffer + WORD, WORD)
@@ -209,11 +222,13 @@ class Devices:
             self.column.system(to, self.transfer, own, there, 1, self._vector(args), 1, 0)
             return
         if not (isinstance(args[1], s.Name) and args[1].name == "FOLL_WRITE"):
-            raise self.column.unable("nothing keeps a page pinned that it only reads")
+            raise self.column.unable("nothing keeps a page pinned for long, or of a file, that it only reads")
         self.pinned = self.column.address(args[0])
         self.column.system(to, "io_uring_register", self.opened, _REGISTER_BUFFERS, self._vector(args), 1)
 
     def _put_user_pages(self, args: tuple[s.Expression, ...], to: Reg) -> None:
+        if self.reader:
+            self.reader.put()
         if self.uses_ring:
             self.program.call("io_uring_register", self.opened, _UNREGISTER_BUFFERS, 0, 0)
 
@@ -223,6 +238,9 @@ class Devices:
     def _device_read(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         p = self.program
         there = self.buffer + WORD
+        if self.reader:
+            self.reader.read(to)
+            return
         if self.uses_pipe:
             p.call("read", self._pipe(0), there, WORD)
         elif not self.transfer:
@@ -257,7 +275,7 @@ class Devices:
 
 
 # The system call that does all of what is done to a pinned page: pins it, transfers once, and unpins it; empty if none.
-def _transfer(calls: list[s.Call]) -> str:
+def transfer(calls: list[s.Call]) -> str:
     own = [call for call in calls if call.name in _DEVICE_CALLS]
     names = [call.name for call in calls]
     if names.count("pin_user_pages") != 1 or len(own) < 2:

@@ -69,7 +69,7 @@ def fill(p: Program, stage: Stage, vma: Vma, page: int, bits: Bits) -> None:
     names = list(stage.test.pages)
     first = names.index(bits.page)
     for i, name in enumerate(names[first + 1 : first + stage.entries], 1):
-        p.store(stage.address(vma.name, page) + i * stage.page, stage.test.pages[name].value)
+        p.store(stage.address(vma.name, page) + stage.offset + i * stage.page, stage.test.pages[name].value)
 
 
 def check(p: Program, stage: Stage, pagemap: Reg) -> None:

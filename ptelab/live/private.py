@@ -59,7 +59,7 @@ class PrivatePages:
 
     def store(self, p: Program, vma: Vma, page: int, bits: Bits) -> None:
         """Store a page's datum."""
-        address = self.stage.address(vma.name, page)
+        address = self.stage.address(vma.name, page) + self.stage.offset
         p.store(address, self.test.pages[bits.page].value)
         if bits.huge:
             huge.fill(p, self.stage, vma, page, bits)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from ptelab.live.architectures import Architecture, running
 from ptelab.live.devices import UFFD_FLAGS, probe_asynchronous, probe_call, probe_scan
+from ptelab.live.reading import FLAGS
 
 _FRAME = (1 << 55) - 1
 _SOFT_DIRTY = 1 << 55
@@ -28,6 +29,7 @@ class Abilities:
     kpageflags: int = -1
     userfaultfd: str = ""  # why not
     uffd_async: str = ""
+    uffd_kernel: str = ""  # for faults of the kernel, too
     pagemap_scan: str = ""
     io_uring: str = ""
     swap: bool = False
@@ -39,15 +41,16 @@ def probe() -> Abilities:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
     machine = running()
-    uffd = asynchronous = ring = "no number for the system call"
+    uffd = asynchronous = kernel = ring = "no number for the system call"
     if machine is not None:
         uffd = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(UFFD_FLAGS))
         asynchronous = probe_asynchronous(machine.numbers["userfaultfd"])
+        kernel = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(FLAGS))
         ring = probe_call(machine.numbers["io_uring_setup"], ctypes.c_long(1), ctypes.create_string_buffer(120))
     frame = _pagemap_word()
     return Abilities(
-        machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1], uffd, asynchronous,
-        probe_scan(), ring, _swap(), frame & _SOFT_DIRTY != 0,
+        machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1],
+        uffd, asynchronous, kernel, probe_scan(), ring, _swap(), frame & _SOFT_DIRTY != 0,
     )  # fmt: skip
 
 

@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ptelab.litmus.columns import calls_of
+from ptelab.litmus.columns import calls, calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
 from ptelab.live import huge, merging, private
 from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, TABLE_BYTES, ColumnCompiler, Unable, register_names
+from ptelab.live.devices import transfer
 from ptelab.live.merging import Ksm, Merging
 from ptelab.live.private import PrivatePages
 from ptelab.live.probe import Abilities
 from ptelab.live.program import RESULTS, WORD, Arg, Label, Program, Reg, Shared
+from ptelab.live.reading import OFFSET, is_reading
 from ptelab.live.switching import Visit
 
 TEST_AREA = 0x200000000
@@ -92,6 +94,11 @@ class Stage:
         return TABLE_BYTES // self.entries if huge.wants(self.test) else PAGE
 
     @property
+    def offset(self) -> int:
+        """Where the datum lies in a page."""
+        return OFFSET if any(reads(c) for c in self.test.columns) else 0
+
+    @property
     def row_bytes(self) -> int:
         """The size of one result."""
         return max(1, len(self.fields)) * WORD
@@ -153,6 +160,12 @@ def exits(column: Column) -> bool:
     return "exit" in calls_of(column.process.body)
 
 
+def reads(column: Column) -> bool:
+    """Whether a column has a page pinned for some time to read it."""
+    found = list(calls(column.process.body))
+    return is_reading(found) and not transfer(found)
+
+
 class Director:
     """Writes the program of the first thread, and those of all others."""
 
@@ -164,7 +177,7 @@ class Director:
         self.others = [m for m in test.mms if m != stage.main_mm and m not in test.children]
         self.staying = [c for c in test.columns if not exits(c)]
         self.ended = [m for m in test.mms if m in stage.ending]
-        if any(c.mm in stage.ending for c in self.staying) or stage.ending & set(test.children):
+        if any(c.mm in stage.ending for c in self.staying):
             raise Unable("a process of which only some threads end is not made here")
         self.meeting = [c for c in test.columns if c.mm not in test.children]
         self.private = PrivatePages(stage)
@@ -422,12 +435,16 @@ class Director:
     # The thread of a column in the agent itself, run after run.
     def _column_thread(self, column: Column) -> Program:
         p = self.shared.program()
+        device = None
         run = p.reg()
+        if reads(column):
+            device = self.shared.program()
+            p.op("SPAWN", device.number)
         p.call("sched_setaffinity", 0, WORD, self.stage.cpu_mask(column.number))
         again = p.label(Label())
         p.op("ADD", run, 1, to=run)
         p.op("AWAIT", self.stage.go, run, 0)
-        self._body(p, column, run, released=True)
+        self._body(p, column, run, released=True, device=device)
         p.jump(again)
         return p
 
@@ -452,10 +469,20 @@ class Director:
         self._body(p, column, run, meets)
         return p
 
-    def _body(self, p: Program, column: Column, run: Reg, meets: bool = True, released: bool = False) -> None:
+    def _body(
+        self, p: Program, column: Column, run: Reg, meets: bool = True, released: bool = False,
+        device: Program | None = None,
+    ) -> None:  # fmt: skip
         stage = self.stage
         compiler = ColumnCompiler(stage, column, p, run)
         stage.columns[column.number] = compiler
+        if reader := compiler.devices.reader:
+            if device is None:
+                device = self.shared.program()
+                p.op("SPAWN", device.number)
+                reader.thread(device, for_good=False)
+            else:
+                reader.thread(device, for_good=True)
         compiler.reset()
         compiler.devices.prepare()
         if not released:
@@ -480,7 +507,7 @@ class Director:
 
     # Let the CPU have a translation in its TLB, by the access that fills it.
     def _warm(self, p: Program, vma: str, page: int, bits: Bits) -> None:
-        address = self.stage.address(vma, page)
+        address = self.stage.address(vma, page) + self.stage.offset
         entry = self.test.ptes[vma, page]
         if bits.write and bits.dirty and entry.write and entry.dirty:
             v = self.test.vmas[vma]
