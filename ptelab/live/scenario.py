@@ -330,6 +330,9 @@ class Director:
         p.call("mmap", start, size, prot, flags, fd, offset)
         if vma.number % 2:
             p.call("madvise", start, size, MADV_DONTDUMP)  # or two of them would be merged into one
+        if vma.file and not vma.shared and vma.write and self.test.children:
+            p.store(start, 0)  # it has an anon_vma from now on, as in the model, so that fork copies its entries
+            p.call("madvise", start, size, MADV_DONTNEED)
         if vma.locked:
             p.call("mlock2", start, size, MLOCK_ONFAULT)
         if stage.merging:
