@@ -627,9 +627,9 @@ def try_to_unmap_one(folio: Folio, vma: vm_area_struct, address: Addr, flags: u2
             set_tlb_ubc_flush_pending(mm, pteval, address, address + 1)
         else:
             flush_tlb_range(vma, address, address + 1)
-        pte_install_uffd_wp_if_needed(vma, address, pte, pteval)
         if pte_dirty(pteval):
             folio_mark_dirty(folio)
+        pte_install_uffd_wp_if_needed(vma, address, pte, pteval)
         if folio_test_anon(folio):
             ret = unmap_anon_pte(folio, vma, address, pte, pteval, anon_exclusive)
         else:
