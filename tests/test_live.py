@@ -57,6 +57,7 @@ def test_files_are_written_to_a_disk() -> None:
     [
         "munmap+munmap+locked",  # memory is locked
         "thp_cow+thp_cow", "collapse+store", "thp_zap_part+store",  # huge pages
+        "madvise+load+huge", "store+writeback+huge",  # those of files
         "madvise_free+bits", "store+old+readonly", "readonly_store+dirty",  # pages of one's own behind read-only entries
         "store+fork+dirty",  # a page that is writable and clean
         "reclaim+store+shmem",  # so is one of a file in memory that was a hole

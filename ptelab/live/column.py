@@ -311,12 +311,12 @@ class ColumnCompiler:
         name, index = self._file(args[0]), self._value(args[1])
         assert isinstance(index, int)
         fd = self.stage.files[name].fd
-        self.system(to, "sync_file_range", fd, index * PAGE, PAGE, SYNC_FILE_RANGE_ALL)
+        self.system(to, "sync_file_range", fd, index * self.stage.page, self.stage.page, SYNC_FILE_RANGE_ALL)
 
     def _call_truncate(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name, length = self._file(args[0]), self._value(args[1])
         assert isinstance(length, int)
-        self.system(to, "ftruncate", self.stage.files[name].fd, length * PAGE)
+        self.system(to, "ftruncate", self.stage.files[name].fd, length * self.stage.page)
 
     def _call_reclaim(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name = self._file(args[0])
@@ -328,7 +328,7 @@ class ColumnCompiler:
                 high = min(first + count, vma.pgoff + vma.pages)
                 if low < high:
                     start = self.stage.address(vma.name, low - vma.pgoff)
-                    self.system(to, "madvise", start, (high - low) * PAGE, CONSTANTS["MADV_PAGEOUT"])
+                    self.system(to, "madvise", start, (high - low) * self.stage.page, CONSTANTS["MADV_PAGEOUT"])
 
 
 def _registers(statement: s.Statement) -> list[str]:

@@ -38,7 +38,7 @@ _MAP_SHARED_POPULATE = 0x8001
 _PROT_RW = 3
 _SQ_BYTES = 120
 
-_PAGEMAP_SCAN = 0xC0606610
+PAGEMAP_SCAN = 0xC0606610
 _PM_SCAN_WORDS = 12
 _PM_SCAN_WP_MATCHING = 1
 _PAGE_IS_WRITTEN = 2
@@ -182,7 +182,7 @@ class Devices:
             p.store(regions + i * WORD, 0)
         of = _PAGE_IS_WRITTEN
         arguments = (_PM_SCAN_WORDS * WORD, flags, start, start + size, 0, regions, pages, 0, 0, of, 0, of)
-        p.call("ioctl", self.pagemap, _PAGEMAP_SCAN, self.shared.words(_PM_SCAN_WORDS, *arguments))
+        p.call("ioctl", self.pagemap, PAGEMAP_SCAN, self.shared.words(_PM_SCAN_WORDS, *arguments))
         first, end, before, within = (p.reg() for _ in range(4))
         p.op("SET", 0, to=to)
         for i in range(pages):
@@ -322,7 +322,7 @@ def probe_scan() -> str:
         return error.strerror or "it cannot be opened"
     of = _PAGE_IS_WRITTEN
     words = (_PM_SCAN_WORDS * WORD, 0, 0, 0, 0, 0, 0, 0, 0, of, 0, of)
-    return _tried(fd, _PAGEMAP_SCAN, struct.pack(f"<{_PM_SCAN_WORDS}Q", *words))
+    return _tried(fd, PAGEMAP_SCAN, struct.pack(f"<{_PM_SCAN_WORDS}Q", *words))
 
 
 # Why an ioctl of a file fails; empty when it does not.  The file is closed.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Huge pages of anonymous memory, as a test begins.
+"""Huge pages, as a test begins.
 
 Of the model's tables, which have one entry or two, each is one of the machine's; so what a test calls a page is all or
 half of a huge page, and its first word is what the test stores and loads.  A page that is not huge is the first of
@@ -8,11 +8,13 @@ those that lie there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptelab.litmus.resolve import Bits, Test, Vma
-from ptelab.live.column import PAGE, TABLE_BYTES
+from ptelab.live.column import TABLE_BYTES
+from ptelab.live.devices import PAGEMAP_SCAN
 from ptelab.live.program import WORD, Label, Program, Reg
 
 if TYPE_CHECKING:
@@ -20,19 +22,31 @@ if TYPE_CHECKING:
 
 _SETTINGS = Path("/sys/kernel/mm/transparent_hugepage")
 _HUGEPAGE, _NOHUGEPAGE = 14, 15
-_FRAME = (1 << 55) - 1
-_THP_BIT = 22  # of /proc/kpageflags
+_PAGE_IS_HUGE = 1 << 6
+_SOURCE = 0x380000000
+"""Where the data of a file come from."""
 
 
 def wants(test: Test) -> bool:
-    """Whether a test has huge pages of anonymous memory."""
-    return bool(test.bounds.get("TRANSPARENT_HUGEPAGE"))
+    """Whether a test has huge pages."""
+    return bool(test.bounds.get("TRANSPARENT_HUGEPAGE")) or of_files(test)
+
+
+def of_files(test: Test) -> bool:
+    """Whether a test has huge pages of files."""
+    return any(b.huge and not b.page for b in test.ptes.values())
 
 
 def unable(test: Test) -> str:
     """Why the huge pages of a test cannot be made; empty when they can, or if there are none."""
-    if not wants(test):
-        return "huge pages of files are not made here" if any(b.huge for b in test.ptes.values()) else ""
+    if of_files(test):
+        if any(f.shmem for f in test.files.values()):
+            return "huge pages of files in memory are not made here"
+        return "" if all(b.huge for b in test.ptes.values()) else "huge pages of files beside others are not made here"
+    return _unable_to_have_anonymous_ones(test) if wants(test) else ""
+
+
+def _unable_to_have_anonymous_ones(test: Test) -> str:
     if test.files:
         return "huge pages beside files are not made here"
     for vma in test.vmas.values():
@@ -73,23 +87,25 @@ def fill(p: Program, stage: Stage, vma: Vma, page: int, bits: Bits) -> None:
 
 
 def check(p: Program, stage: Stage, pagemap: Reg) -> None:
-    """Note when a page that should be huge is not."""
-    if not stage.abilities.frames:
+    """Note when an entry that should be huge is not.  Kernels without PAGEMAP_SCAN do not tell."""
+    if stage.abilities.pagemap_scan:
         return
-    word, frame = stage.shared.words(), p.reg()
     for (name, page), bits in stage.test.ptes.items():
         if bits.huge and stage.test.vmas[name].mm == stage.main_mm:
-            small, on = Label(), Label()
-            p.call("pread64", pagemap, word, WORD, stage.address(name, page) // PAGE * WORD)
-            p.load(frame, word)
-            p.op("AND", frame, _FRAME, to=frame)
-            p.op("TIMES", frame, WORD, to=frame)
-            p.call("pread64", stage.abilities.kpageflags, word, WORD, frame)
-            p.load(frame, word)
-            p.op("SHIFT", frame, _THP_BIT, to=frame)
-            p.op("AND", frame, 1, to=frame)
-            p.op("IF_ZERO", frame, small)
-            p.jump(on)
-            p.label(small)
+            start, regions, found, huge = stage.address(name, page), stage.shared.words(3), p.reg(), Label()
+            words = (12 * WORD, 0, start, start + TABLE_BYTES, 0, regions, 1, 0, 0, _PAGE_IS_HUGE, 0, _PAGE_IS_HUGE)
+            p.call("ioctl", pagemap, PAGEMAP_SCAN, stage.shared.words(12, *words), to=found)
+            p.op("SUB", found, 1, to=found)
+            p.op("IF_ZERO", found, huge)
             p.store(stage.made, 0)
-            p.label(on)
+            p.label(huge)
+
+
+def write(p: Program, fd: int, values: Sequence[int]) -> None:
+    """Let a file hold some data, each at the beginning of a huge page of the page cache: as large as one write."""
+    p.call("ftruncate", fd, 0)
+    p.call("mmap", _SOURCE, TABLE_BYTES, 3, 0x32, -1, 0)
+    for index, value in enumerate(values):
+        p.store(_SOURCE, value)
+        p.call("pwrite64", fd, _SOURCE, TABLE_BYTES, index * TABLE_BYTES)
+    p.call("munmap", _SOURCE, TABLE_BYTES)

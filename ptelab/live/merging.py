@@ -32,7 +32,7 @@ _SEEDS = 0x340000000
 _PACES = (1_000_000_000, 1_000_000_001)  # milliseconds; one is as good as the other
 _PAUSE_NS = 5_000
 _REST_NS = 40_000
-_POLLS, _WAKES = 400, 20
+_POLLS, _WAKES = 400, 5
 _LOOKS_MAX = 12
 _MERGEABLE = 12
 _MAP_PRIVATE_FIXED_ANONYMOUS = 0x32
@@ -166,7 +166,8 @@ class Merging:
         p.op("SET", _LOOKS_MAX, to=left)
         p.label(again)
         self.look(p)
-        p.op("SET", 1, to=all_merged)
+        p.load(all_merged, stage.made)
+        p.op("IF_ZERO", all_merged, done)
         for address in here:
             p.op("AND", all_merged, self._merged(p, pagemap, address), to=all_merged)
         p.op("SUB", 1, all_merged, to=all_merged)

@@ -31,7 +31,7 @@ DELAYS_OF_MERGING = (0, 2000, 8000, 30000)
 """The same where ksmd has to be woken."""
 
 RUNS_MAX = 5_000
-_RUNS_MIN = 10  # of a batch
+_RUNS_MIN = 5  # of a batch
 _BATCHES = 8
 _HUNG_S = 20.0  # a run takes well below a millisecond on a quiet machine
 _TMPFS_MAGIC = 0x01021994

@@ -24,7 +24,7 @@ from ptelab.live.switching import Visit
 
 TEST_AREA = 0x200000000
 """Where the page tables of a test begin; the first VMA ends at the end of a table, as in the model."""
-WATCH_AREA = 0x300000000
+WATCH_AREA, WATCH_BYTES = 0x300000000, 16 * TABLE_BYTES
 """Where the agent maps files itself, to look at them."""
 
 PROT_READ, PROT_WRITE = 1, 2
@@ -253,6 +253,10 @@ class Director:
     # A file as the test begins: these data, clean and in the page cache.
     def _file(self, p: Program, file: File) -> None:
         stage, fd = self.stage, self.stage.files[file.name].fd
+        if huge.of_files(self.test):
+            huge.write(p, fd, file.values)
+            p.call("sync_file_range", fd, 0, 0, SYNC_FILE_RANGE_ALL)
+            return
         if self._has_holes(file):
             p.call("ftruncate", fd, 0)
         if self._has_holes(file) or any(call == "truncate" for call in self._calls()):
@@ -323,7 +327,7 @@ class Director:
         fd, offset = -1, 0
         if vma.file:
             file = stage.files[vma.file]
-            fd, offset = (file.reader if vma.readonly else file.fd), vma.pgoff * PAGE
+            fd, offset = (file.reader if vma.readonly else file.fd), vma.pgoff * stage.page
         else:
             flags |= MAP_ANONYMOUS
         prot = PROT_READ | (PROT_WRITE if vma.write or self._written_first(vma) else 0)
@@ -545,11 +549,11 @@ class Director:
     def _look_at_file(self, p: Program, file: File, pagemap: Reg, row: Reg) -> None:
         stage = self.stage
         count = len(file.values)
-        start = WATCH_AREA + file.number * TABLE_BYTES
+        start, size = WATCH_AREA + file.number * WATCH_BYTES, stage.page
         fd = stage.files[file.name].fd
-        p.call("mmap", start, count * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0)
+        p.call("mmap", start, count * size, PROT_READ, MAP_SHARED | MAP_FIXED, fd, 0)
         for index in range(count):
-            value, to, address, frame = p.reg(), p.reg(), start + index * PAGE, p.reg()
+            value, to, address, frame = p.reg(), p.reg(), start + index * size, p.reg()
             gone, on = Label(), Label()
             p.op("ADD", row, stage.field(f"value {file.name} {index}"), to=to)
             p.load(value, address, gone)
@@ -569,7 +573,7 @@ class Director:
                 p.op("ADD", row, stage.field(f"{what} {file.name} {index}"), to=to)
                 p.store(to, UNKNOWN)
             p.label(on)
-        p.call("munmap", start, count * PAGE)
+        p.call("munmap", start, count * size)
 
     # What is on disk: of a page that is clean when nothing maps it any more, dropped and read again.
     def _look_at_disk(self, p: Program, file: File, row: Reg) -> None:
@@ -586,7 +590,7 @@ class Director:
             p.op("TIMES", frame, WORD, to=frame)
             p.op("ADD", row, stage.field(f"later flags {file.name} {index}"), to=to)
             p.call("pread64", stage.abilities.kpageflags, to, WORD, frame)
-            p.call("fadvise64", fd, index * PAGE, PAGE, POSIX_FADV_DONTNEED)
+            p.call("fadvise64", fd, index * stage.page, stage.page, POSIX_FADV_DONTNEED)
             p.op("ADD", row, stage.field(f"disk {file.name} {index}"), to=to)
-            p.call("pread64", fd, to, WORD, index * PAGE)
+            p.call("pread64", fd, to, WORD, index * stage.page)
             p.label(skip)
