@@ -153,7 +153,7 @@ def madvise_free_single_vma(madv_behavior: madvise_behavior) -> Errno:
 def madvise_dontneed_single_vma(madv_behavior: madvise_behavior) -> Errno:
     """Zap a range of a VMA."""
     start = madv_behavior.start
-    details = zap_details(reclaim_pt=True)
+    details = zap_details(even_cows=True, reclaim_pt=True)
     zap_page_range_single_batched(madv_behavior.tlb, madv_behavior.vma, start, madv_behavior.end - start, details)
     return 0
 

@@ -545,6 +545,20 @@ def copy_page_range(dst_vma: vm_area_struct, src_vma: vm_area_struct) -> Errno:
     return ret
 
 
+def should_zap_cows(details: zap_details) -> bool:
+    """Whether private copies of a file's pages, and anonymous memory, are to be zapped."""
+    if details.reclaim_pt:
+        return True
+    return details.even_cows
+
+
+def should_zap_folio(details: zap_details, folio: Folio) -> bool:
+    """Whether a folio is to be zapped."""
+    if should_zap_cows(details):
+        return True
+    return not folio_test_anon(folio)
+
+
 def zap_install_uffd_wp_if_needed(
     vma: vm_area_struct, addr: Addr, pte: pte_p, details: zap_details, pteval: pte_t
 ) -> bool:
@@ -595,7 +609,7 @@ def zap_present_folio_ptes(
 def zap_present_ptes(
     tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, details: zap_details, rss: rss_vec
 ) -> tuple[bool, bool, bool]:
-    """Zap a present entry; one that maps no page is only emptied."""
+    """Zap a present entry, unless it maps what is to stay; one that maps no page is only emptied."""
     any_skipped = False
     folio = vm_normal_page(vma, addr, ptent)
     if folio is None:
@@ -604,13 +618,15 @@ def zap_present_ptes(
         if userfaultfd_pte_wp(vma, ptent):
             any_skipped = zap_install_uffd_wp_if_needed(vma, addr, pte, details, ptent)
         return False, False, any_skipped
+    if not should_zap_folio(details, folio):
+        return False, False, True
     return zap_present_folio_ptes(tlb, vma, folio, pte, ptent, addr, details, rss)
 
 
 def zap_nonpresent_ptes(
     tlb: mmu_gather, vma: vm_area_struct, pte: pte_p, ptent: pte_t, addr: Addr, details: zap_details, rss: rss_vec
 ) -> bool:
-    """Zap the entry of a page that is in swap, or a marker, which a file's mapping may keep; whether one is there.
+    """Zap the entry of a page that is in swap, or a marker, unless it is to stay; whether there is an entry then.
 
     Context: PTL held.  Left out: entries of other kinds.
     """
@@ -618,6 +634,8 @@ def zap_nonpresent_ptes(
         if not vma_is_anonymous(vma) and not details.ZAP_FLAG_DROP_MARKER:
             return True
     else:
+        if not should_zap_cows(details):
+            return True
         rss.count[MM_SWAPENTS] += 1
         swap_put_entries_direct(softleaf_from_pte(ptent))
     clear_not_present_full_ptes(vma.vm_mm, addr, pte, tlb.fullmm)
@@ -789,7 +807,7 @@ def unmap_single_vma(
 def unmap_vmas(tlb: mmu_gather, unmap: unmap_desc) -> None:
     """Zap a range of several VMAs."""
     for i in range(unmap.vma_count):
-        details = zap_details(ZAP_FLAG_DROP_MARKER=True)
+        details = zap_details(even_cows=True, ZAP_FLAG_DROP_MARKER=True)
         unmap_single_vma(tlb, unmap.mas[i], unmap.vma_start, unmap.vma_end, details)
 
 
@@ -834,9 +852,9 @@ def unmap_mapping_range_tree(
 
 
 def unmap_mapping_folio(folio: Folio) -> None:
-    """Zap what maps a folio of the page cache.
+    """Zap what maps a folio of the page cache; private copies of it stay.
 
-    Context: folio locked.  Left out: sparing private copies, as what calls it zaps those too.
+    Context: folio locked.
     """
     may_be_huge = folio_nr_pages(folio) >= HPAGE_PMD_NR
     mapping = folio.mapping
@@ -849,12 +867,12 @@ def unmap_mapping_folio(folio: Folio) -> None:
 
 
 def unmap_mapping_range(mapping: address_space, holebegin: pgoff_t) -> None:
-    """Zap what maps a file from an offset to its end.
+    """Zap what maps a file from an offset to its end, private copies as well.
 
     Differs: what unmap_mapping_pages does is here.
     """
     i_mmap_lock_read(mapping)
-    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES, zap_details())
+    unmap_mapping_range_tree(mapping, holebegin, FILE_PAGES, zap_details(even_cows=True))
     i_mmap_unlock_read(mapping)
 
 

@@ -65,13 +65,14 @@ cp_flags_t: TypeAlias = u4
 
 
 class zap_details(NamedTuple):
-    """What a zap is for.  `reclaim_pt`: empty tables may go.
+    """What a zap is for.  `even_cows`: private copies of a file's pages go as well.  `reclaim_pt`: empty tables may go.
 
     Differs: `single_folio`, the one folio that must be unmapped in the end, is only whether it may be a huge page.
-    Differs: ZAP_FLAG_DROP_MARKER of zap_flags is a member.  Left out: even_cows, as private copies are always zapped.
+    Differs: ZAP_FLAG_DROP_MARKER of zap_flags is a member.
     """
 
     single_folio: bool = False
+    even_cows: bool = False
     reclaim_pt: bool = False
     ZAP_FLAG_DROP_MARKER: bool = False
 
