@@ -64,6 +64,7 @@ def test_files_are_written_to_a_disk() -> None:
         "vmsplice+fork+store", "fork_vmsplice+store",
         "scan_written", "scan_written+private", "scan_written+shmem", "scan_written_fork+store",
         "pin_readonly+store", "pin_readonly_store+exclusive",  # a pin that lasts while the process stores
+        "uffd_wp+pin+fork+child_store", "scan_fork+store_scan+shmem",  # a child is registered as its parent is
         "madvise_free+pin_fast", "reclaim+pin_fast",  # what pins, transfers and unpins
         "madvise+switch+back", "munmap+switch+load",  # a CPU has the mm of another process for a while
         "madvise+idle+store",  # a thread sleeps, and its CPU has nothing to do

@@ -31,7 +31,7 @@ _X86_64_CALLS = {
     "sched_setaffinity": 203, "fadvise64": 221, "exit_group": 231, "openat": 257, "sync_file_range": 277,
     "vmsplice": 278, "pipe2": 293, "perf_event_open": 298, "userfaultfd": 323, "io_uring_setup": 425,
     "io_uring_enter": 426, "io_uring_register": 427, "nanosleep": 35, "getpid": 39, "process_vm_readv": 310,
-    "process_vm_writev": 311, "mlock2": 325, "pidfd_open": 434, "process_madvise": 440,
+    "process_vm_writev": 311, "mlock2": 325, "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440,
 }  # fmt: skip
 
 _ARM64 = {
@@ -54,7 +54,7 @@ _ARM64_CALLS = {
     "futex": 98, "sched_setaffinity": 122, "fadvise64": 223, "exit_group": 94, "openat": 56, "sync_file_range": 84,
     "vmsplice": 75, "pipe2": 59, "perf_event_open": 241, "userfaultfd": 282, "io_uring_setup": 425,
     "io_uring_enter": 426, "io_uring_register": 427, "nanosleep": 101, "getpid": 172, "process_vm_readv": 270,
-    "process_vm_writev": 271, "mlock2": 284, "pidfd_open": 434, "process_madvise": 440,
+    "process_vm_writev": 271, "mlock2": 284, "pidfd_open": 434, "pidfd_getfd": 438, "process_madvise": 440,
 }  # fmt: skip
 
 

@@ -299,7 +299,11 @@ class ColumnCompiler:
     def _call_fork(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         assert isinstance(args[0], s.Name)
         child = self.stage.child_program(args[0].name)
+        if self.devices.forks:
+            self.devices.forks.before()
         self.program.op("FORK", child.number, to=to)
+        if self.devices.forks:
+            self.devices.forks.after()
         self.program.op("SET", 0, to=to)
 
     def _file(self, e: s.Expression) -> str:
@@ -320,6 +324,9 @@ class ColumnCompiler:
 
     def _call_reclaim(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name = self._file(args[0])
+        behind = [call.name for call in calls(self.column.process.body)]
+        if {"READ_ONCE", "WRITE_ONCE"} & set(behind[behind.index("reclaim") :]):
+            raise Unable("what reclaim has taken is read in again here, and in the model it is not")
         first, count = self._value(args[1]), self._value(args[2])
         assert isinstance(first, int) and isinstance(count, int)
         for vma in self.test.vmas.values():

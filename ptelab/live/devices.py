@@ -16,6 +16,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
+from ptelab.live import forking
+from ptelab.live.forking import ForkEvents, forks_registered
 from ptelab.live.program import WORD, Arg, Reg
 from ptelab.live.reading import ReadingPin, is_reading
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 _PAGE = 4096
 _UFFD_API, _UFFDIO_API, _UFFDIO_REGISTER, _UFFDIO_WRITEPROTECT = 0xAA, 0xC018AA3F, 0xC020AA00, 0xC018AA06
 _UFFD_FEATURE_PAGEFAULT_FLAG_WP = 1
-_UFFD_FEATURE_WP_ASYNC = 1 << 15
+UFFD_FEATURE_WP_ASYNC = 1 << 15
 _UFFDIO_REGISTER_MODE_WP = 2
 UFFD_FLAGS = 0o2000001  # O_CLOEXEC, UFFD_USER_MODE_ONLY: faults of the kernel need more rights
 
@@ -65,8 +67,11 @@ class Devices:
         self.transfer = transfer(statements)
         self.data = [call.args[0] for call in statements if call.name == "device_write"]
         self.reader = ReadingPin(column) if not self.transfer and is_reading(statements) else None
+        self.forks = ForkEvents(column) if forks_registered(statements) else None
+        if self.forks:
+            column.stage.forks |= dict.fromkeys(column.test.children, self.forks)
         self.uses_ring = "pin_user_pages" in calls and not self.transfer and not self.reader
-        self.opened, self.pagemap = self.program.reg(), self.program.reg()
+        self.uffd, self.pagemap, self.pipe, self.io_uring = (self.program.reg() for _ in range(4))
         self.ring, self.sqe = self.program.reg(), self.program.reg()
         self.count = self.program.reg()  # of what the device has done
         self.buffer = self.shared.words(16)
@@ -75,8 +80,10 @@ class Devices:
             raise column.unable(f"userfaultfd: {abilities.userfaultfd}")
         if self.uses_uffd and self._asynchronous and abilities.uffd_async:
             raise column.unable(f"userfaultfd without events: {abilities.uffd_async}")
-        if self.uses_uffd and not self._asynchronous and "fork" in calls:
-            raise column.unable("a child has its parent's userfaultfd only where somebody reads that one's events")
+        if self.forks and abilities.uffd_fork:
+            raise column.unable(f"userfaultfd for a child, too: {abilities.uffd_fork}")
+        if self.forks and self.reader:
+            raise column.unable("a column does not pin pages and fork with userfaultfd")
         if self.reader and column.test.files:
             raise column.unable("nothing keeps a page of a file pinned that it only reads")
         if self.reader and abilities.uffd_kernel:
@@ -94,39 +101,48 @@ class Devices:
         """Open what the column needs."""
         p, machine = self.program, self.column.stage.abilities.machine
         assert machine is not None
-        if self.uses_uffd:
-            p.call("userfaultfd", UFFD_FLAGS, to=self.opened)
+        parent = self.column.stage.forks.get(self.column.column.mm)
+        if self.uses_uffd and parent:
+            parent.take_over(p, self.column.run, self.uffd)
+        elif self.uses_uffd:
+            p.call("userfaultfd", UFFD_FLAGS, to=self.uffd)
             api = self.shared.words(3)
-            features = _UFFD_FEATURE_PAGEFAULT_FLAG_WP | (_UFFD_FEATURE_WP_ASYNC if self._asynchronous else 0)
+            features = _UFFD_FEATURE_PAGEFAULT_FLAG_WP | (UFFD_FEATURE_WP_ASYNC if self._asynchronous else 0)
+            features |= forking.FEATURE if self.forks else 0
             for i, value in enumerate((_UFFD_API, features, 0)):
                 p.store(api + i * WORD, value)
-            p.call("ioctl", self.opened, _UFFDIO_API, api)
+            p.call("ioctl", self.uffd, _UFFDIO_API, api)
+            if self.forks:
+                self.forks.prepare(self.uffd)
         if self.uses_scan:
             p.call("openat", -100, self.column.stage.pagemap_path, _CLOEXEC, 0, to=self.pagemap)
         if self.uses_pipe:
             p.call("pipe2", self.buffer, 0)
-            p.load(self.opened, self.buffer)
+            p.load(self.pipe, self.buffer)
         if self.reader:
             self.reader.prepare()
         if self.uses_ring:
             params = self.shared.words(_SQ_BYTES // WORD)
             for i in range(_SQ_BYTES // WORD):
                 p.store(params + i * WORD, 0)
-            p.call("io_uring_setup", 1, params, to=self.opened)
+            p.call("io_uring_setup", 1, params, to=self.io_uring)
             for to, offset in ((self.ring, 0), (self.sqe, _OFF_SQES)):
-                p.call("mmap", 0, _PAGE, _PROT_RW, _MAP_SHARED_POPULATE, self.opened, offset, to=to)
+                p.call("mmap", 0, _PAGE, _PROT_RW, _MAP_SHARED_POPULATE, self.io_uring, offset, to=to)
             p.op("SET", 0, to=self.count)
 
     def finish(self) -> None:
         """Close it."""
         p = self.program
-        if self.uses_uffd or self.uses_ring:
-            p.call("close", self.opened)
+        if self.forks:
+            self.forks.finish()
+        if self.uses_uffd:
+            p.call("close", self.uffd)
         if self.reader:
             self.reader.finish()
         if self.uses_scan:
             p.call("close", self.pagemap)
         if self.uses_ring:
+            p.call("close", self.io_uring)
             p.call("munmap", self.ring, _PAGE)
             p.call("munmap", self.sqe, _PAGE)
         if self.uses_pipe:
@@ -140,9 +156,9 @@ class Devices:
     def _pipe(self, end: int) -> Reg:
         value = self.program.reg()
         if end:
-            self.program.op("SHIFT", self.opened, 32, to=value)
+            self.program.op("SHIFT", self.pipe, 32, to=value)
         else:
-            self.program.op("AND", self.opened, 0xFFFFFFFF, to=value)
+            self.program.op("AND", self.pipe, 0xFFFFFFFF, to=value)
         return value
 
     def call(self, name: str, args: tuple[s.Expression, ...], to: Reg) -> None:
@@ -165,7 +181,7 @@ class Devices:
 
     def _uffdio(self, to: Reg, request: int, args: tuple[s.Expression, ...], mode: int) -> None:
         words = self.shared.words(4, self.column.address(args[0]), self.column.number(args[1]), mode, 0)
-        self.column.system(to, "ioctl", self.opened, request, words)
+        self.column.system(to, "ioctl", self.uffd, request, words)
 
     # What is said of ranges becomes a bit for each page.
     def _pagemap_scan(self, args: tuple[s.Expression, ...], to: Reg) -> None:
@@ -224,13 +240,13 @@ class Devices:
         if not (isinstance(args[1], s.Name) and args[1].name == "FOLL_WRITE"):
             raise self.column.unable("nothing keeps a page pinned for long, or of a file, that it only reads")
         self.pinned = self.column.address(args[0])
-        self.column.system(to, "io_uring_register", self.opened, _REGISTER_BUFFERS, self._vector(args), 1)
+        self.column.system(to, "io_uring_register", self.io_uring, _REGISTER_BUFFERS, self._vector(args), 1)
 
     def _put_user_pages(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         if self.reader:
             self.reader.put()
         if self.uses_ring:
-            self.program.call("io_uring_register", self.opened, _UNREGISTER_BUFFERS, 0, 0)
+            self.program.call("io_uring_register", self.io_uring, _UNREGISTER_BUFFERS, 0, 0)
 
     def _put_user_pages_dirty(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         self._put_user_pages(args, to)
@@ -267,7 +283,7 @@ class Devices:
         p.op("TIMES", self.count, _BOTH_HALVES, to=both)
         p.op("ADD", both, 1 << 32, to=both)
         p.store(self.ring, both)  # head as it is, tail one more
-        p.call("io_uring_enter", self.opened, 1, 1, _GETEVENTS, 0, 0)
+        p.call("io_uring_enter", self.io_uring, 1, 1, _GETEVENTS, 0, 0)
         p.op("ADD", self.count, 1, to=self.count)
         p.op("TIMES", self.count, _BOTH_HALVES, to=both)
         p.op("ADD", self.ring, WORD, to=at)
@@ -304,14 +320,13 @@ def probe_call(number: int, *args: object) -> str:
     return ""
 
 
-def probe_asynchronous(number: int) -> str:
-    """Why userfaultfd cannot protect pages without telling of faults; empty when it can."""
+def probe_features(number: int, features: int) -> str:
+    """Why userfaultfd does not have some features; empty when it does."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(ctypes.c_long(number), ctypes.c_long(UFFD_FLAGS))
     if fd < 0:
         return os.strerror(ctypes.get_errno() or errno.ENOSYS)
-    features = _UFFD_FEATURE_PAGEFAULT_FLAG_WP | _UFFD_FEATURE_WP_ASYNC
-    return _tried(fd, _UFFDIO_API, struct.pack("<3Q", _UFFD_API, features, 0))
+    return _tried(fd, _UFFDIO_API, struct.pack("<3Q", _UFFD_API, _UFFD_FEATURE_PAGEFAULT_FLAG_WP | features, 0))
 
 
 def probe_scan() -> str:

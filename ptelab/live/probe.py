@@ -11,7 +11,8 @@ import struct
 from dataclasses import dataclass
 
 from ptelab.live.architectures import Architecture, running
-from ptelab.live.devices import UFFD_FLAGS, probe_asynchronous, probe_call, probe_scan
+from ptelab.live.devices import UFFD_FEATURE_WP_ASYNC, UFFD_FLAGS, probe_call, probe_features, probe_scan
+from ptelab.live.forking import FEATURE
 from ptelab.live.reading import FLAGS
 
 _FRAME = (1 << 55) - 1
@@ -29,6 +30,7 @@ class Abilities:
     kpageflags: int = -1
     userfaultfd: str = ""  # why not
     uffd_async: str = ""
+    uffd_fork: str = ""
     uffd_kernel: str = ""  # for faults of the kernel, too
     pagemap_scan: str = ""
     io_uring: str = ""
@@ -41,16 +43,17 @@ def probe() -> Abilities:
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
     machine = running()
-    uffd = asynchronous = kernel = ring = "no number for the system call"
+    uffd = asynchronous = fork = kernel = ring = "no number for the system call"
     if machine is not None:
         uffd = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(UFFD_FLAGS))
-        asynchronous = probe_asynchronous(machine.numbers["userfaultfd"])
+        asynchronous = probe_features(machine.numbers["userfaultfd"], UFFD_FEATURE_WP_ASYNC)
+        fork = probe_features(machine.numbers["userfaultfd"], FEATURE)
         kernel = probe_call(machine.numbers["userfaultfd"], ctypes.c_long(FLAGS))
         ring = probe_call(machine.numbers["io_uring_setup"], ctypes.c_long(1), ctypes.create_string_buffer(120))
     frame = _pagemap_word()
     return Abilities(
         machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1],
-        uffd, asynchronous, kernel, probe_scan(), ring, _swap(), frame & _SOFT_DIRTY != 0,
+        uffd, asynchronous, fork, kernel, probe_scan(), ring, _swap(), frame & _SOFT_DIRTY != 0,
     )  # fmt: skip
 
 

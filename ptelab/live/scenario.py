@@ -15,6 +15,7 @@ from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
 from ptelab.live import huge, merging, private
 from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, TABLE_BYTES, ColumnCompiler, Unable, register_names
 from ptelab.live.devices import transfer
+from ptelab.live.forking import ForkEvents, forks_registered
 from ptelab.live.merging import Ksm, Merging
 from ptelab.live.private import PrivatePages
 from ptelab.live.probe import Abilities
@@ -64,6 +65,7 @@ class Stage:
     fields: dict[str, int] = field(default_factory=dict)
     columns: dict[int, ColumnCompiler] = field(default_factory=dict)
     children: dict[str, Program] = field(default_factory=dict)
+    forks: dict[str, ForkEvents] = field(default_factory=dict)
     visits: list[Visit] = field(default_factory=list)
     pids: dict[str, int] = field(default_factory=dict)
     cpu_masks: dict[int, int] = field(default_factory=dict)  # column → where its mask lies
@@ -444,7 +446,7 @@ class Director:
         p = self.shared.program()
         device = None
         run = p.reg()
-        if reads(column):
+        if reads(column) or forks_registered(list(calls(column.process.body))):
             device = self.shared.program()
             p.op("SPAWN", device.number)
         p.call("sched_setaffinity", 0, WORD, self.stage.cpu_mask(column.number))
@@ -483,13 +485,13 @@ class Director:
         stage = self.stage
         compiler = ColumnCompiler(stage, column, p, run)
         stage.columns[column.number] = compiler
-        if reader := compiler.devices.reader:
+        if helped := compiler.devices.reader or compiler.devices.forks:
             if device is None:
                 device = self.shared.program()
                 p.op("SPAWN", device.number)
-                reader.thread(device, for_good=False)
+                helped.thread(device, for_good=False)
             else:
-                reader.thread(device, for_good=True)
+                helped.thread(device, for_good=True)
         compiler.reset()
         compiler.devices.prepare()
         if not released:
