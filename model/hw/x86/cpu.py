@@ -17,7 +17,6 @@ Differs: D is set where the bits for software are still what the walk saw, else 
 Differs: a fill replaces what the TLB holds for the address, and an entry goes when an access finds it evicted; that is
 every eviction at any time, because an entry that is not used has no effect.
 Differs: a huge page has as many pages as a PTE table has entries, which may be one.
-Left out: old CPUs that set D of an entry though the right to store was taken meanwhile.
 Left out: PCIDs, global pages, memory types, protection keys, the A bit of upper entries, setting D while W is already
 clear (old CPUs).
 """
