@@ -339,7 +339,10 @@ def mm_counter(folio: Folio) -> u2:
 
 
 def vm_normal_page(vma: vm_area_struct, addr: Addr, pte: pte_t) -> Folio | None:
-    """The page that an entry maps; None for the zero page, and for what a driver maps without pages."""
+    """The page that an entry maps; None for the zero page, and for what a driver maps without pages.
+
+    Differs: there is no special bit; the flags of the VMA and the number of the frame tell.
+    """
     if vma.vm_flags & VM_PFNMAP != 0:
         return None
     if is_zero_pfn(pte_pfn(pte)):
