@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.argument("paths", nargs=-1, metavar="[FILE|DIR]...")
 @click.option("--patch", "patches", multiple=True, metavar="ID|FILE", help="Apply a patch to the model.")
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Use this copy of the model.")
-@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.15, show_default=True, help="Per test.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), default=0.1, show_default=True, help="Per test.")
 @click.option("--directory", type=click.Path(path_type=Path), metavar="DIR", help="Where files are made; on a disk.")
 @click.option(
     "--kernel", "kernels", multiple=True, metavar="V|FILE", help="Boot Debian's Linux V, or an image, in QEMU."

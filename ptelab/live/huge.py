@@ -87,9 +87,7 @@ def fill(p: Program, stage: Stage, vma: Vma, page: int, bits: Bits) -> None:
 
 
 def check(p: Program, stage: Stage, pagemap: Reg) -> None:
-    """Note when an entry that should be huge is not.  Kernels without PAGEMAP_SCAN do not tell."""
-    if stage.abilities.pagemap_scan:
-        return
+    """Note when an entry that should be huge is not."""
     for (name, page), bits in stage.test.ptes.items():
         if bits.huge and stage.test.vmas[name].mm == stage.main_mm:
             start, regions, found, huge = stage.address(name, page), stage.shared.words(3), p.reg(), Label()

@@ -145,6 +145,8 @@ def _check(test: Test, abilities: Abilities) -> None:
         raise Unable("a driver's memory is needed")
     if why := huge.unable(test):
         raise Unable(why)
+    if any(b.huge for b in test.ptes.values()) and abilities.pagemap_scan:
+        raise Unable(f"PAGEMAP_SCAN, which tells whether a page is huge: {abilities.pagemap_scan}")
     if test.bounds.get("SPARE_PAGES") == 0:
         raise Unable("memory does not run out here")
     if any(b.slot for b in test.ptes.values()):
