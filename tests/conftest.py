@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,13 @@ def golden(update: bool) -> Callable[[Path, str], None]:
         assert text == path.read_text(encoding="utf-8"), f"{path.name} differs: make update, then read git diff"
 
     return compare
+
+
+@pytest.fixture
+def settings_alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No other test that alters settings of the kernel runs meanwhile, in this process or in another."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if base.name.startswith("popen-") else base
+    with open(shared / "settings.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -8,6 +8,7 @@ import json
 import mmap
 import os
 import shutil
+import signal as interrupts
 import subprocess
 import sys
 import time
@@ -219,6 +220,11 @@ def test_what_cannot_be_done_says_why() -> None:
     assert "Test scan+store skipped: a driver's memory is needed" in text
 
 
+def hear_interrupts() -> None:
+    """What a process does before it is to be interrupted: a shell's background job is told to ignore that."""
+    interrupts.signal(interrupts.SIGINT, interrupts.default_int_handler)
+
+
 def wrong_model(tmp_path: Path, file: str, old: str, new: str) -> str:
     """A patch that makes the model wrong in one place."""
     source = bundled_model() / file
@@ -230,6 +236,21 @@ def wrong_model(tmp_path: Path, file: str, old: str, new: str) -> str:
     patch = tmp_path / "wrong.patch"
     patch.write_text("Subject: a wrong model\n\n" + "".join(diff), encoding="utf-8")
     return str(patch)
+
+
+@pytest.mark.parametrize("taken", range(90, 101))
+def test_the_agent_has_its_memory_whatever_else_is_open(taken: int) -> None:
+    """No descriptor of ours may lie where the agent looks for its memory."""
+    others = []
+    while (fd := os.open("/dev/null", os.O_RDONLY)) < taken:
+        others.append(fd)
+    os.close(fd)
+    try:
+        status, text = live("readonly_store", "--seconds", "0.01")
+    finally:
+        for fd in others:
+            os.close(fd)
+    assert status in (0, 4), text
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from test_live import hear_interrupts
 
 from ptelab import bundled
 from ptelab.cli import cli
@@ -23,6 +24,8 @@ from ptelab.live import keeper
 from ptelab.live.kselftest import building, running, table, tap
 from ptelab.live.kselftest.command import PROFILES, default_table
 from ptelab.live.kselftest.tap import Case
+
+pytestmark = pytest.mark.usefixtures("settings_alone")
 
 SAID = """TAP version 13
 1..8
@@ -271,7 +274,7 @@ def test_nothing_stays_after_an_interrupt(tree: Path, tmp_path: Path) -> None:
     program = subprocess.Popen(
         [sys.executable, "-m", "ptelab", "live", "--kselftest", str(tree), "cow"], stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(place)}, cwd=Path(__file__).parent.parent,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=hear_interrupts,
     )  # fmt: skip
     deadline = time.monotonic() + 60
     while not any(processes(path) for path in place.iterdir()) and time.monotonic() < deadline:

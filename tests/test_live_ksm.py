@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_live import wrong_model
+from test_live import hear_interrupts, wrong_model
 
 from ptelab.cli import cli
 from ptelab.live import keeper, merging
@@ -33,7 +33,7 @@ def _why_not() -> str:
     return merging.unable() or ("" if abilities.frames else "frame numbers are hidden")
 
 
-pytestmark = pytest.mark.skipif(bool(_why_not()), reason=_why_not())
+pytestmark = [pytest.mark.skipif(bool(_why_not()), reason=_why_not()), pytest.mark.usefixtures("settings_alone")]
 
 
 def live(*words: str) -> tuple[int, str]:
@@ -97,7 +97,8 @@ def test_ksmd_is_left_as_it_was_when_ptelab_is_not(number: signal.Signals) -> No
     """Settings are restored also after Ctrl-C and kill -9, while a test runs."""
     before = knobs()
     words = [sys.executable, "-m", "ptelab", "live", "ksm+store", "--seconds", "100"]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(words, stdout=quiet, stderr=quiet, preexec_fn=hear_interrupts) as process:
         until(lambda: (keeper.KSM / "run").read_text() == "1\n")
         process.send_signal(number)
         process.wait(30)

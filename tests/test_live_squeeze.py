@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from test_live import hear_interrupts
 
 from ptelab.bundled import directory
 from ptelab.cli import cli
@@ -125,7 +126,8 @@ def test_nothing_is_left_of_a_run_that_is_interrupted(tmp_path: Path, number: si
     file = tmp_path / "some.toml"
     file.write_text(SMALL.replace("[8]", "[8, 8, 8, 8, 8, 8, 8, 8]").replace("4096", "16384"), encoding="utf-8")
     command = [sys.executable, "-m", "ptelab", "live", str(file), "--directory", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(command, stdout=quiet, stderr=quiet, preexec_fn=hear_interrupts) as run:
         made: set[Path] = set()
         while not made and run.poll() is None:
             made = set(place.glob(f"ptelab-{run.pid}-*"))

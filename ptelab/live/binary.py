@@ -59,6 +59,16 @@ class Crashed(Exception):
     """The agent ended otherwise than it should."""
 
 
+def reserve() -> None:
+    """Keep the number free that the agent's memory has as a descriptor: nothing that it inherits may have it."""
+    try:
+        os.fstat(program.CONTROL_FD)
+    except OSError:
+        fd = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(fd, program.CONTROL_FD, inheritable=False)
+        os.close(fd)
+
+
 def start(image: bytes, shared_fd: int, cpus: set[int] | None = None) -> int:
     """Start the agent in a process group of its own: the number of the process."""
     fd = os.memfd_create("ptelab-agent")

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import mmap
 import os
 import struct
 from dataclasses import dataclass
 
+from ptelab.live import binary
 from ptelab.live.architectures import Architecture, running
 from ptelab.live.devices import UFFD_FEATURE_WP_ASYNC, UFFD_FLAGS, probe_call, probe_features, probe_scan
 from ptelab.live.forking import FEATURE
@@ -39,7 +41,8 @@ class Abilities:
 
 
 def probe() -> Abilities:
-    """Try what tests need."""
+    """Try what tests need, before any of their files is opened."""
+    binary.reserve()
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
     machine = running()
@@ -75,6 +78,7 @@ def noise(ksmd_is_ours: bool = False) -> list[str]:
     return names
 
 
+@functools.cache  # open as long as ptelab runs
 def _open(path: str) -> int:
     try:
         fd = os.open(path, os.O_RDONLY)
