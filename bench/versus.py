@@ -36,7 +36,7 @@ from bench.agree import scenario
 MODELS = [
     "two_phase_commit:nr_Manager=8", "two_phase_commit:nr_Manager=9", "peterson:nr_Process=4", "munmap+store+writeback",
 ]  # fmt: skip
-LARGEST = ["madvise+madvise+load+clean", "cow+store+load", "madvise+madvise+store"]
+LARGEST = ["madvise+madvise+load+clean", "madvise+switch+attach", "madvise+madvise+store"]
 LARGEST_S = 30.0
 KNOWN = {
     "two_phase_commit:nr_Manager=8": 1_745_408, "two_phase_commit:nr_Manager=9": 10_340_352,
