@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
+from ptelab.live.helper import Helper
 from ptelab.live.program import WORD, Label, Program, Reg
 
 if TYPE_CHECKING:
@@ -21,31 +22,20 @@ _EVENT_FORK = 0x13
 _MESSAGE_BYTES = 32
 
 
-class ForkEvents:
-    """The fork of one column, at most one in each run."""
+class ForkEvents(Helper):
+    """The fork of one column, at most one in each run; the helper reads the event."""
 
     def __init__(self, column: ColumnCompiler) -> None:
-        self.column, self.program, self.shared = column, column.program, column.stage.shared
+        super().__init__(column)
         words = self.shared.words
-        self.wanted, self.over, self.cancelled, self.descriptor = (words() for _ in range(4))  # the first two count
-        self.parent = words()
+        self.descriptor, self.parent = words(), words()
         self.child = words(1, -1)
         self.message = words(_MESSAGE_BYTES // WORD)
         self.forked = self.program.reg()
 
-    def thread(self, program: Program, for_good: bool) -> None:
-        """Read the event, in each run or in the one that a process is made for."""
-        p, run, value, skip, again, read = program, program.reg(), program.reg(), Label(), Label(), Label()
-        if for_good:
-            p.op("SET", 0, to=run)
-            p.label(again)
-            p.op("ADD", run, 1, to=run)
-        else:
-            p.load(run, self.column.stage.run)
-        p.op("AWAIT", self.wanted, run, 0)
-        p.load(value, self.cancelled)
-        p.op("EQUAL", value, 0, to=value)
-        p.op("IF_ZERO", value, skip)
+    def work(self, p: Program) -> None:
+        """Read until a fork is told."""
+        value, read = p.reg(), Label()
         p.label(read)
         p.load(value, self.descriptor)
         p.call("read", value, self.message, _MESSAGE_BYTES)
@@ -56,10 +46,6 @@ class ForkEvents:
         p.load(value, self.message + WORD)
         p.op("AND", value, 0xFFFFFFFF, to=value)
         p.store(self.child, value)
-        p.label(skip)
-        p.op("ARRIVE", self.over)
-        if for_good:
-            p.jump(again)
 
     def prepare(self, descriptor: Reg) -> None:
         """Tell the thread what to read from.  The child of the run before has ended."""
@@ -74,23 +60,19 @@ class ForkEvents:
 
     def before(self) -> None:
         """The column is about to fork."""
-        p = self.program
-        p.op("SET", 1, to=self.forked)
-        p.store(self.cancelled, 0)
-        p.op("ARRIVE", self.wanted)
+        self.program.op("SET", 1, to=self.forked)
+        self.call()
 
     def after(self) -> None:
         """It has forked."""
-        self.program.op("AWAIT", self.over, self.column.run, 0)
+        self.await_end()
 
     def finish(self) -> None:
         """Let the thread come to its end in any case."""
         p, on, never = self.program, Label(), self.program.reg()
         p.op("EQUAL", self.forked, 0, to=never)
         p.op("IF_ZERO", never, on)
-        p.store(self.cancelled, 1)
-        p.op("ARRIVE", self.wanted)
-        self.after()
+        self.cancel()
         p.label(on)
 
     def take_over(self, p: Program, run: Reg, to: Reg) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
+from ptelab.live.helper import Helper
 from ptelab.live.program import WORD, Label, Program, Reg
 
 if TYPE_CHECKING:
@@ -33,40 +34,26 @@ _PAUSE_NS = 1_000
 _NONE, _PINNED, _OVER = 0, 1, 2
 
 
-class ReadingPin:
-    """The pin of one column, one in each run."""
+class ReadingPin(Helper):
+    """The pin of one column, one in each run; the helper is the device."""
 
     def __init__(self, column: ColumnCompiler) -> None:
-        self.column, self.program, self.shared = column, column.program, column.stage.shared
+        super().__init__(column)
         words = self.shared.words
         self.area = _AREA + column.column.number * _PAGE
-        self.wanted, self.over, self.cancelled, self.result = (words() for _ in range(4))  # the first two count
+        self.result = words()
         self.copy = words((_PAGE - WORD) // WORD)
         self.remote = words(2, 0, _PAGE)
         self.message, self.pause = words(_MESSAGE_BYTES // WORD), words(2, 0, _PAUSE_NS)
         self.state, self.opened = self.program.reg(), self.program.reg()
 
-    def thread(self, program: Program, for_good: bool) -> None:
-        """What the device's thread does, in each run or in the one that a process is made for."""
-        p, run, own, found, skip, again = program, program.reg(), program.reg(), program.reg(), Label(), Label()
-        if for_good:
-            p.op("SET", 0, to=run)
-            p.label(again)
-            p.op("ADD", run, 1, to=run)
-        else:
-            p.load(run, self.column.stage.run)
-        p.op("AWAIT", self.wanted, run, 0)
-        p.load(found, self.cancelled)
-        p.op("EQUAL", found, 0, to=found)
-        p.op("IF_ZERO", found, skip)
+    def work(self, p: Program) -> None:
+        """Copy the page, and be stuck at the first word."""
+        own, result = p.reg(), p.reg()
         local = self.shared.words(4, self.area, WORD, self.copy, _PAGE - WORD)
         p.call("getpid", to=own)
-        p.call("process_vm_readv", own, local, 2, self.remote, 1, 0, to=found)
-        p.store(self.result, found)
-        p.label(skip)
-        p.op("ARRIVE", self.over)
-        if for_good:
-            p.jump(again)
+        p.call("process_vm_readv", own, local, 2, self.remote, 1, 0, to=result)
+        p.store(self.result, result)
 
     def prepare(self) -> None:
         """Make the memory that the thread gets stuck at."""
@@ -85,8 +72,7 @@ class ReadingPin:
         p, count, over = self.program, self.program.reg(), self.program.reg()
         poll, stuck, done = Label(), Label(), Label()
         p.store(self.remote, self.column.address(args[0]))
-        p.store(self.cancelled, 0)
-        p.op("ARRIVE", self.wanted)
+        self.call()
         p.label(poll)
         p.call("read", self.opened, self.message, _MESSAGE_BYTES, to=count)
         p.op("SUB", count, _MESSAGE_BYTES, to=count)
@@ -115,7 +101,7 @@ class ReadingPin:
         p.op("EQUAL", self.state, _PINNED, to=stuck)
         p.op("IF_ZERO", stuck, on)
         p.call("ioctl", self.opened, _UFFDIO_ZEROPAGE, self.shared.words(4, self.area, _PAGE, 0, 0))
-        p.op("AWAIT", self.over, self.column.run, 0)
+        self.await_end()
         p.op("SET", _OVER, to=self.state)
         p.label(on)
 
@@ -123,9 +109,7 @@ class ReadingPin:
         """Let the thread come to its end in any case."""
         p, pinned = self.program, Label()
         p.op("IF_ZERO", self._not_begun(), pinned)
-        p.store(self.cancelled, 1)
-        p.op("ARRIVE", self.wanted)
-        p.op("AWAIT", self.over, self.column.run, 0)
+        self.cancel()
         p.label(pinned)
         self.put()
         p.call("close", self.opened)
