@@ -50,7 +50,9 @@ from linux.swapops import swp_entry_to_pte
 from linux.types import FILE_PAGES, pgoff_t
 from mm.internal import anon_vma
 from mm.mmap import vma_set_page_prot
+from mm.page_counter import PAGE_COUNTER_MAX
 from mm.rmap import ENTIRELY_MAPPED
+from mm.swap import folio_add_lru
 from mm.swapfile import swap_cluster_info
 from mm.vma import vma_wants_writenotify
 from stubs.memory import Buddy
@@ -287,3 +289,11 @@ def setup_charge(folio: Folio, memcg: mem_cgroup) -> None:
             memcg.NR_ANON_MAPPED += 1
         else:
             memcg.NR_FILE_MAPPED += 1
+
+
+def setup_lru(folio: Folio, memcg: mem_cgroup) -> None:
+    """Charge a page to a cgroup, which has no limit yet, and let it be the youngest of its inactive list."""
+    setup_charge(folio, memcg)
+    memcg.memory_usage += 1
+    memcg.memory_max = PAGE_COUNTER_MAX
+    folio_add_lru(folio)

@@ -17,6 +17,7 @@ from linux.memcontrol import mem_cgroup
 from linux.mm import folio_pfn, folio_put, folio_try_get
 from linux.mm_types import Folio, mm_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
+from linux.mmzone import LRU_LISTS
 from linux.page_flags import folio_test_clear_lru
 from linux.types import FILE_PAGES, Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
@@ -26,14 +27,15 @@ from mm.khugepaged import collapse_file, khugepaged_scan_mm_slot
 from mm.ksm import ksm_do_scan
 from mm.madvise import sys_madvise
 from mm.mapping_dirty_helpers import wp_shared_mapping_range
+from mm.memcontrol_v1 import mem_cgroup_resize_max
 from mm.mempolicy import change_prot_numa
 from mm.mincore import sys_mincore
 from mm.mmap import dup_mmap, find_vma, sys_munmap
 from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
-from mm.rmap import folio_referenced
+from mm.rmap import CONTENDED, folio_referenced
 from mm.truncate import truncate_setsize
-from mm.vmscan import folio_list, shrink_folio_list
+from mm.vmscan import folio_isolate_lru, folio_list, reclaim_pages
 
 from ptelab.lang import Ghost, at, choose, index_of, new, struct, thread_id, u3, u4, u5, u8, wait_until
 
@@ -239,7 +241,20 @@ def age(mapping: address_space, index: pgoff_t) -> u4:
     assert folio is not None
     referenced = folio_referenced(folio, False)
     folio_put(folio)
-    return referenced
+    return 1 if referenced == CONTENDED else referenced
+
+
+def take_from_lru(mapping: address_space, index: pgoff_t) -> Folio | None:
+    """Take a page of a file from the LRU, with a reference; None if it is not there, or somebody else has it.
+
+    Without lists nobody asks whether a page of a file is on the LRU.
+    """
+    folio = filemap_get_entry(mapping, index)
+    if LRU_LISTS == 0 or folio is None:
+        return folio
+    taken = folio_isolate_lru(folio)
+    folio_put(folio)
+    return folio if taken else None
 
 
 def reclaim(mapping: address_space, index: pgoff_t, nr: pgoff_t) -> None:
@@ -247,8 +262,16 @@ def reclaim(mapping: address_space, index: pgoff_t, nr: pgoff_t) -> None:
     folios = new(folio_list)
     for i in range(FILE_PAGES):
         if index <= i and i < index + nr:
-            folios.folio[i] = filemap_get_entry(mapping, i)
-    shrink_folio_list(folios, True)
+            folios.folio[i] = take_from_lru(mapping, i)
+    reclaim_pages(folios)
+
+
+def squeeze(memcg: mem_cgroup, max: u4) -> Errno:
+    """Limit how many pages a memory cgroup may have, as memory.limit_in_bytes does; reclaim frees what is above.
+
+    It takes what it finds on the lists of pages by age, so the test needs LRU_LISTS.
+    """
+    return mem_cgroup_resize_max(memcg, max)
 
 
 def reclaim_page(folio: Folio) -> None:
@@ -263,7 +286,7 @@ def reclaim_page(folio: Folio) -> None:
         return
     folios = new(folio_list)
     folios.folio[0] = folio
-    shrink_folio_list(folios, True)
+    reclaim_pages(folios)
 
 
 def truncate(mapping: address_space, length: pgoff_t) -> None:

@@ -131,13 +131,14 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     if test.has_private:
         params["FILE_PAGES"] = max(params["FILE_PAGES"], -(-pages // entries) * entries)
         params["ZERO_PAGES"] = 1
+    params["ISOLATED_MAX"] = test.file_pages if test.has_lists else params["FILE_PAGES"]
     if test.swap:
         params |= {"CONFIG_SWAP": 1, "SWAP_SLOTS": len(test.slots)}
     params["PTRS_PER_PTE"] = entries
     params["PTRS_PER_PMD"] = -(-pages // entries)
     params["NR_PAGES"] = params["PTRS_PER_PMD"] * entries
     derived = set(params) - set(compiled.param_defaults) | {"NR_CPUS", "FILE_PAGES", "NR_PAGES", "PTRS_PER_PMD"}
-    derived |= {"CONFIG_SWAP", "SWAP_SLOTS"}
+    derived |= {"CONFIG_SWAP", "SWAP_SLOTS", "ISOLATED_MAX"}
     derived |= {"GATHER_BATCHES", "GATHER_ENTRIES", *_scope(params)} & set(params)
     pools = _pools(test, params, compiled.module)
     # Pools that only a changed model has: their size is the test's to say.

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ptelab.litmus.columns import ColumnWriter, Line
+from ptelab.litmus.columns import ColumnWriter, Line, calls
 from ptelab.litmus.model import Api
 from ptelab.litmus.observe import NUMBER, Observation, Observer
 from ptelab.litmus.resolve import Bits, Test, Vma
@@ -42,6 +42,7 @@ def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generat
 
     `watch`: what outcomes show besides what the test looks at.
     """
+    _check_lists(test)
     writers = [ColumnWriter(test, api, column) for column in test.columns]
     observer = Observer(test, writers)
     observations = (*observer.found.values(), *(o for o in watch if o.label not in observer.found))
@@ -74,6 +75,19 @@ def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generat
     lines = head + lines
     sources = {number: line.source for number, line in enumerate(lines, 1) if line.source}
     return Generated("".join(f"{line.text}\n" for line in lines), sources, observations, max(values))
+
+
+# Lists by age are of pages of files: nothing puts others there, or takes locked ones off.
+def _check_lists(test: Test) -> None:
+    if not test.has_lists:
+        for call in (c for column in test.columns for c in calls(column.process.body)):
+            if call.name == "squeeze":
+                raise test.error(call.pos, "reclaim has no lists to choose pages from", "Bounds=LRU_LISTS:1 as well")
+        return
+    others = [v for v in test.vmas.values() if v.locked or not (v.shared or v.hole)]
+    if others or any(f.shmem or f.device for f in test.files.values()) or any(b.huge for b in test.ptes.values()):
+        pos = next(m.pos for m in test.litmus.metadata if m.key == "Bounds" and "LRU_LISTS" in m.value)
+        raise test.error(pos, "lists are of pages of files on disk", "shared mappings, neither locked nor huge")
 
 
 # Where the registers and faults that the outcome shows outlive their column.
@@ -187,7 +201,10 @@ class _Setup:
             else:
                 kind = "setup_huge" if bits.huge else "setup_pte"
                 self.call(kind, _vma(vma, self.used), vma.start + page, *entry)
-        if test.memcgs:
+        if test.has_lists:
+            for number in range(test.file_pages):
+                self.call("setup_lru", self.element("Folio", number), self.element("mem_cgroup", 0))
+        elif test.memcgs:
             for number in range(test.file_pages + len(test.pages)):
                 self.call("setup_charge", self.element("Folio", number), self.element("mem_cgroup", 0))
         for (thread, name, page), bits in test.tlbs.items():

@@ -145,6 +145,11 @@ class Test:
         """Whether a mapping is private, so that pages may be copied."""
         return any(not v.shared for v in self.vmas.values())
 
+    @property
+    def has_lists(self) -> bool:
+        """Whether pages are on lists by age, from which reclaim chooses."""
+        return self.bounds.get("LRU_LISTS") == 1
+
     def layout_of(self, mm: str) -> str:
         """The mm whose mappings an mm has: its own, or those of the parent that it is forked from."""
         return self.children.get(mm, mm)

@@ -281,7 +281,7 @@ def sizes(pages: int, offset: int, module: ir.Module, defaults: Mapping[str, int
     addresses = tables * ENTRIES
     params = dict(defaults) | {name: value for name, value in _SIZES.items() if name in defaults}
     params |= {"NR_CPUS": 1, "NR_THREADS": 1, "VALUE_MAX": 1, "NR_PAGES": addresses, "PTRS_PER_PMD": tables,
-               "FILE_PAGES": addresses, "ZERO_PAGES": 1}  # fmt: skip
+               "FILE_PAGES": addresses, "ISOLATED_MAX": ENTRIES, "ZERO_PAGES": 1}  # fmt: skip
     folios = 3 * pages + 8
     pools = {
         "mm_struct": 2, "mm_context_t": 2, "Folio": folios, "Frame": folios, "Buddy": folios, "vm_area_struct": 2,

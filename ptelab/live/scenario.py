@@ -147,6 +147,8 @@ def _check(test: Test, abilities: Abilities) -> None:
         raise Unable(why)
     if any(b.huge for b in test.ptes.values()) and abilities.pagemap_scan:
         raise Unable(f"PAGEMAP_SCAN, which tells whether a page is huge: {abilities.pagemap_scan}")
+    if test.has_lists:
+        raise Unable("a process has more in memory than the pages of a test, and reclaim finds that as well")
     if test.bounds.get("SPARE_PAGES") == 0:
         raise Unable("memory does not run out here")
     if any(b.slot for b in test.ptes.values()):

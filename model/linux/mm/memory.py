@@ -40,6 +40,7 @@ from asm.pgtable import (
     pte_uffd_wp,
     pte_write,
     pte_wrprotect,
+    pte_young,
     ptep_clear_flush,
     ptep_get_and_clear_full,
     ptep_set_access_flags,
@@ -110,6 +111,7 @@ from linux.mm_types import (
     vm_area_struct,
     vm_fault_t,
 )  # fmt: skip
+from linux.mmzone import LRU_LISTS
 from linux.page_flags import (
     PageAnonExclusive,
     SetPageAnonExclusive,
@@ -176,7 +178,7 @@ from mm.rmap import (
     folio_try_dup_anon_rmap_pte,
     unlink_anon_vmas,
 )  # fmt: skip
-from mm.swap import folio_add_lru_vma
+from mm.swap import folio_add_lru_vma, folio_mark_accessed
 from mm.swap_state import free_swap_cache, swap_cache_get_folio, swapin_folio, swapin_readahead
 from mm.swapfile import (
     folio_free_swap,
@@ -583,7 +585,7 @@ def zap_present_folio_ptes(
 ) -> tuple[bool, bool, bool]:
     """Empty an entry and queue its page; whether to flush before the PTL is dropped, to stop; if a marker was left.
 
-    Context: PTL held.  Left out: folio_mark_accessed.
+    Context: PTL held.  Left out: folio_mark_accessed without LRU_LISTS.
     """
     mm = tlb.mm
     any_skipped = False
@@ -598,6 +600,8 @@ def zap_present_folio_ptes(
             if tlb_delay_rmap(tlb):
                 delay_rmap = True
                 force_flush = True
+        if LRU_LISTS == 1 and pte_young(ptent):
+            folio_mark_accessed(folio)
     tlb_remove_tlb_entry(tlb, pte, addr)
     if userfaultfd_pte_wp(vma, ptent):
         any_skipped = zap_install_uffd_wp_if_needed(vma, addr, pte, details, ptent)

@@ -510,10 +510,14 @@ def folio_referenced_one(folio: Folio, vma: vm_area_struct, address: Addr) -> tu
     return ptes, referenced
 
 
+# What folio_referenced says when the lock of the tree is taken, where C says -1.
+CONTENDED = 15
+
+
 def folio_referenced(folio: Folio, is_locked: bool) -> u4:
     """Make all entries that map a folio old; how many mappings have used it.
 
-    Differs: rmap_walk's loop over the VMAs is in here; when the tree's lock is taken the answer is one, not -1.
+    Differs: rmap_walk's loop over the VMAs is in here.
     Left out: anonymous folios, memory cgroups, the VMAs' flags.
     """
     referenced: u4 = 0
@@ -538,7 +542,7 @@ def folio_referenced(folio: Folio, is_locked: bool) -> u4:
                         referenced += 1
         i_mmap_unlock_read(mapping)
     else:
-        referenced = 1
+        referenced = CONTENDED
     if not is_locked:
         folio_unlock(folio)
     return referenced

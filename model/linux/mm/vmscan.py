@@ -11,8 +11,16 @@ from enum import IntEnum
 from linux.fs import address_space
 from linux.huge_mm import TRANSPARENT_HUGEPAGE
 from linux.memcontrol import mem_cgroup, mem_cgroup_uncharge
-from linux.mm import folio_get, folio_mapped, folio_maybe_dma_pinned, folio_put, folio_ref_count, folio_try_get
-from linux.mm_inline import folio_is_file_lru, lruvec_add_folio, lruvec_del_folio
+from linux.mm import (
+    folio_get,
+    folio_mapped,
+    folio_maybe_dma_pinned,
+    folio_put,
+    folio_put_testzero,
+    folio_ref_count,
+    folio_try_get,
+)  # fmt: skip
+from linux.mm_inline import __folio_clear_lru_flags, folio_is_file_lru, lruvec_add_folio, lruvec_del_folio
 from linux.mm_types import Folio
 from linux.mmzone import LRU_LISTS, is_active_lru, lru_list, lruvec, zone
 from linux.page_flags import (
@@ -32,18 +40,18 @@ from linux.page_flags import (
 from linux.page_ref import folio_ref_freeze, folio_ref_unfreeze
 from linux.pagemap import folio_trylock
 from linux.rmap import TTU_BATCH_FLUSH, TTU_SPLIT_HUGE_PMD
-from linux.types import FILE_PAGES
 from mm.filemap import __filemap_remove_folio, folio_unlock
 from mm.internal import folio_evictable
 from mm.page_io import swap_writeout
 from mm.page_writeback import folio_clear_dirty_for_io, folio_mark_dirty
-from mm.rmap import folio_referenced, try_to_unmap, try_to_unmap_flush, try_to_unmap_flush_dirty
+from mm.rmap import CONTENDED, folio_referenced, try_to_unmap, try_to_unmap_flush, try_to_unmap_flush_dirty
+from mm.swap import folio_add_lru
 from mm.swap_state import __swap_cache_del_folio
 from mm.swapfile import folio_alloc_swap, swap_cluster_lock, swap_cluster_unlock
 from mm.util import folio_mapping
 from stubs.memory import free_frozen_pages
 
-from ptelab.lang import Array, array, at, lockdep_assert_held, new, onstack, spin_lock, spin_unlock, u4, u16
+from ptelab.lang import Array, array, at, lockdep_assert_held, new, onstack, param, spin_lock, spin_unlock, u4, u16
 
 
 class pageout_t(IntEnum):
@@ -63,12 +71,19 @@ class folio_references(IntEnum):
     FOLIOREF_ACTIVATE = 2
 
 
+# How many folios can be isolated together.
+ISOLATED_MAX = param("ISOLATED_MAX", 2)
+
+
 @onstack
 class folio_list:
-    """Folios that were isolated, each with a reference.  Differs: C has a list, here each has a place of its own."""
+    """Folios that were isolated, each with a reference.  Differs: C has a list, here each has a place of its own.
 
-    folio: Array[Folio | None] = array(FILE_PAGES)
-    freed: Array[bool] = array(FILE_PAGES)
+    `freed`: which of them are to be freed.
+    """
+
+    folio: Array[Folio | None] = array(ISOLATED_MAX)
+    freed: Array[bool] = array(ISOLATED_MAX)
 
 
 def writeout(folio: Folio) -> pageout_t:
@@ -144,6 +159,16 @@ def add_to_swap(folio: Folio) -> bool:
     return True
 
 
+def activate_locked(folio: Folio) -> None:
+    """Let a folio that stays go to the list of those in use, and unlock it.
+
+    Differs: Linux has it in mm/vmscan.c as a label in shrink_folio_list.
+    """
+    if LRU_LISTS == 1:
+        folio_set_active(folio)
+    folio_unlock(folio)
+
+
 def free_unmapped(folio: Folio) -> bool:
     """Write an unmapped folio out if it is dirty and can be, and take it from its cache; whether it may be freed.
 
@@ -153,7 +178,7 @@ def free_unmapped(folio: Folio) -> bool:
     mapping = folio_mapping(folio)
     if folio_test_dirty(folio):
         if folio_is_file_lru(folio):
-            folio_unlock(folio)
+            activate_locked(folio)
             return False
         try_to_unmap_flush_dirty()
         done = pageout(folio, mapping)
@@ -185,6 +210,8 @@ def folio_check_references(folio: Folio) -> folio_references:
     referenced_ptes = folio_referenced(folio, True)
     if LRU_LISTS == 0:
         return folio_references.FOLIOREF_KEEP if referenced_ptes != 0 else folio_references.FOLIOREF_RECLAIM
+    if referenced_ptes == CONTENDED:
+        return folio_references.FOLIOREF_KEEP
     referenced_folio = folio_test_clear_referenced(folio)
     if referenced_ptes != 0:
         folio_set_referenced(folio)
@@ -198,8 +225,8 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     """Free a folio if that is possible, but for a flush that is still to be done; whether it may then be freed.
 
     Differs: Linux has it in mm/vmscan.c as the body of shrink_folio_list's loop.
-    Left out: what becomes of folios that stay, but of those that are in use; without LRU_LISTS, that a folio that was
-    used stays only for a time.
+    Left out: PG_reclaim, so that no folio is waited for that is written back; without LRU_LISTS, what becomes of folios
+    that stay, and that a folio that was used stays only for a time.
     """
     if not folio_trylock(folio):
         return False
@@ -207,13 +234,14 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
         folio_unlock(folio)
         return False
     if folio_test_writeback(folio):
-        folio_unlock(folio)
+        activate_locked(folio)
         return False
     if not ignore_references:
         references = folio_check_references(folio)
-        if references != folio_references.FOLIOREF_RECLAIM:
-            if LRU_LISTS == 1 and references == folio_references.FOLIOREF_ACTIVATE:
-                folio_set_active(folio)
+        if references == folio_references.FOLIOREF_ACTIVATE:
+            activate_locked(folio)
+            return False
+        if references == folio_references.FOLIOREF_KEEP:
             folio_unlock(folio)
             return False
     if not add_to_swap(folio):
@@ -222,7 +250,7 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
     if folio_mapped(folio):
         try_to_unmap(folio, TTU_BATCH_FLUSH | TTU_SPLIT_HUGE_PMD if TRANSPARENT_HUGEPAGE == 1 else TTU_BATCH_FLUSH)
     if folio_mapped(folio) or folio_maybe_dma_pinned(folio):
-        folio_unlock(folio)
+        activate_locked(folio)
         return False
     return free_unmapped(folio)
 
@@ -244,44 +272,69 @@ def folio_isolate_lru(folio: Folio) -> bool:
 
 
 def reclaim_pages(folios: folio_list) -> None:
-    """Free what can be freed of some isolated folios."""
+    """Free what can be freed of some isolated folios, and give the others back.
+
+    Differs: reclaim_folio_list is in here.
+    """
+    if LRU_LISTS == 1:
+        for i in range(ISOLATED_MAX):
+            folio = folios.folio[i]
+            if folio is not None:
+                folio_clear_active(folio)
     shrink_folio_list(folios, True)
+    for i in range(ISOLATED_MAX):
+        folio = folios.folio[i]
+        if folio is not None:
+            folio_putback_lru(folio)
+            folios.folio[i] = None
 
 
 def folio_putback_lru(folio: Folio) -> None:
-    """Give an isolated folio back, to the head of its list.
-
-    Differs: at once, where Linux collects folios for each CPU, in this order.
-    """
-    folio_set_lru(folio)
-    if LRU_LISTS == 1:
-        lru_lock = at(zone, 0)
-        spin_lock(lru_lock.lru_lock)
-        lruvec_add_folio(at(lruvec, 0), folio)
-        spin_unlock(lru_lock.lru_lock)
+    """Give an isolated folio back, to the head of its list."""
+    folio_add_lru(folio)
     folio_put(folio)
 
 
-def shrink_folio_list(folios: folio_list, ignore_references: bool) -> None:
-    """Free what can be freed of some folios, with one flush for all; the references to the others are dropped.
+def free_unref_folios(folios: folio_list) -> None:
+    """Free the folios that are to be freed.
+
+    Differs: Linux has it in mm/page_alloc.c.
+    """
+    for i in range(ISOLATED_MAX):
+        folio = folios.folio[i]
+        if folio is not None and folios.freed[i]:
+            free_frozen_pages(folio)
+            folios.folio[i] = None
+
+
+def mem_cgroup_uncharge_folios(folios: folio_list) -> None:
+    """Give back what the folios that are to be freed are charged to.
+
+    Differs: Linux has it in include/linux/memcontrol.h, and lets the counter go down once for all.
+    """
+    for i in range(ISOLATED_MAX):
+        folio = folios.folio[i]
+        if folio is not None and folios.freed[i]:
+            mem_cgroup_uncharge(folio)
+
+
+def shrink_folio_list(folios: folio_list, ignore_references: bool) -> u16:
+    """Free what can be freed of some folios, with one flush for all; how many.  The others are left in the list.
 
     Left out: a flush when many folios are to be freed.
     """
-    for i in range(FILE_PAGES):
+    nr_reclaimed: u16 = 0
+    for i in range(ISOLATED_MAX):
         folio = folios.folio[i]
         if folio is not None:
-            folios.freed[i] = shrink_folio(folio, ignore_references)
+            if shrink_folio(folio, ignore_references):
+                folios.freed[i] = True
+                nr_reclaimed += 1
+    if LRU_LISTS == 1:
+        mem_cgroup_uncharge_folios(folios)
     try_to_unmap_flush()
-    for i in range(FILE_PAGES):
-        folio = folios.folio[i]
-        if folio is not None:
-            if folios.freed[i]:
-                if LRU_LISTS == 1:
-                    mem_cgroup_uncharge(folio)
-                free_frozen_pages(folio)
-            else:
-                folio_putback_lru(folio)
-            folios.folio[i] = None
+    free_unref_folios(folios)
+    return nr_reclaimed
 
 
 # ---------------------------------------------------------------------- which pages to take: only with LRU_LISTS
@@ -300,6 +353,7 @@ class scan_control:
     may_deactivate: bool
     force_deactivate: bool
     skipped_deactivate: bool
+    memcg_full_walk: bool
 
 
 def lruvec_lru_size(vec: lruvec, lru: lru_list) -> u16:
@@ -332,10 +386,35 @@ def isolate_lru_folios(nr_to_scan: u16, vec: lruvec, dst: folio_list, lru: lru_l
     return nr_taken
 
 
+def move_folios_to_lru(vec: lruvec, folios: folio_list) -> None:
+    """Give isolated folios back, to the head of their lists; those that nobody else has any more are freed.
+
+    That a folio is on the LRU is said before the reference is dropped, so that who drops the last one takes it off.
+    Context: lru_lock held; it is dropped when folios are freed.  Left out: memory that was locked meanwhile.
+    """
+    freed = False
+    for i in range(ISOLATED_MAX):
+        folio = folios.folio[i]
+        if folio is not None:
+            folio_set_lru(folio)
+            if folio_put_testzero(folio):
+                __folio_clear_lru_flags(folio)
+                folios.freed[i] = True
+                freed = True
+            else:
+                lruvec_add_folio(vec, folio)
+    if freed:
+        node = at(zone, 0)
+        spin_unlock(node.lru_lock)
+        mem_cgroup_uncharge_folios(folios)
+        free_unref_folios(folios)
+        spin_lock(node.lru_lock)
+
+
 def shrink_inactive_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> u16:
     """Free folios from the tail of the inactive list, or give them another round; how many were freed.
 
-    Differs: those that stay are given back by shrink_folio_list, which Linux does here, in the same order.
+    Left out: waiting while many are isolated; waking those who write back.
     """
     folios = new(folio_list)
     node = at(zone, 0)
@@ -344,11 +423,10 @@ def shrink_inactive_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> u16:
     spin_unlock(node.lru_lock)
     if nr_taken == 0:
         return 0
-    shrink_folio_list(folios, False)
-    nr_reclaimed: u16 = 0
-    for i in range(SWAP_CLUSTER_MAX):
-        if folios.freed[i]:
-            nr_reclaimed += 1
+    nr_reclaimed = shrink_folio_list(folios, False)
+    spin_lock(node.lru_lock)
+    move_folios_to_lru(vec, folios)
+    spin_unlock(node.lru_lock)
     return nr_reclaimed
 
 
@@ -362,15 +440,14 @@ def shrink_active_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> None:
     spin_lock(node.lru_lock)
     isolate_lru_folios(nr_to_scan, vec, folios, lru)
     spin_unlock(node.lru_lock)
-    for i in range(SWAP_CLUSTER_MAX):
+    for i in range(ISOLATED_MAX):
         folio = folios.folio[i]
         if folio is not None:
             folio_referenced(folio, False)
             folio_clear_active(folio)
-    for i in range(SWAP_CLUSTER_MAX):
-        folio = folios.folio[i]
-        if folio is not None:
-            folio_putback_lru(folio)
+    spin_lock(node.lru_lock)
+    move_folios_to_lru(vec, folios)
+    spin_unlock(node.lru_lock)
 
 
 def shrink_list(lru: lru_list, nr_to_scan: u16, vec: lruvec, sc: scan_control) -> u16:
@@ -433,7 +510,8 @@ def shrink_node(sc: scan_control) -> None:
 def do_try_to_free_pages(sc: scan_control) -> u16:
     """Reclaim, from more and more of the lists, till enough is free; how much.
 
-    When nothing was, active folios are made inactive and all is tried again.
+    When nothing was, all is tried again: first because others may have walked a part of the tree of memory cgroups in
+    its stead, even if there is only one, then with active folios being made inactive.
     """
     while True:
         for passed in range(DEF_PRIORITY + 1):
@@ -441,10 +519,15 @@ def do_try_to_free_pages(sc: scan_control) -> u16:
             shrink_node(sc)
             if sc.nr_reclaimed >= sc.nr_to_reclaim:
                 break
-        if sc.nr_reclaimed != 0 or not sc.skipped_deactivate:
+        if sc.nr_reclaimed != 0:
             return sc.nr_reclaimed
-        sc.force_deactivate = True
-        sc.skipped_deactivate = False
+        if not sc.memcg_full_walk:
+            sc.memcg_full_walk = True
+        elif sc.skipped_deactivate:
+            sc.force_deactivate = True
+            sc.skipped_deactivate = False
+        else:
+            return 0
 
 
 def try_to_free_mem_cgroup_pages(memcg: mem_cgroup, nr_pages: u16) -> u16:

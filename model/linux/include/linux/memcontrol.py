@@ -7,7 +7,7 @@ Left out: everything but the statistics of mapped pages, and what is charged to 
 from linux.mm_types import Folio
 from linux.types import atomic_t
 
-from ptelab.lang import atomic_dec, atomic_inc, spinlock_t, struct, u16
+from ptelab.lang import atomic_dec, atomic_inc, atomic_sub, spinlock_t, struct, u16
 
 
 @struct
@@ -53,5 +53,5 @@ def mem_cgroup_uncharge(folio: Folio) -> None:
     memcg = folio_memcg(folio)
     if memcg is None:
         return
-    memcg.memory_usage -= 1
     folio.memcg_data = None
+    atomic_sub(1, memcg.memory_usage)

@@ -26,6 +26,15 @@ def folio_is_file_lru(folio: Folio) -> bool:
     return not folio_test_anon(folio) or not folio_test_swapbacked(folio)
 
 
+def __folio_clear_lru_flags(folio: Folio) -> None:
+    """Forget on which list a folio was that is taken off to be freed.
+
+    Context: nobody has a reference any more, so none of this is atomic.  Left out: memory that is locked.
+    """
+    folio.PG_isolated = True
+    folio.PG_active = False
+
+
 def folio_lru_list(folio: Folio) -> lru_list:
     """The list that a folio belongs on.  Left out: anonymous memory, and memory that is locked."""
     return lru_list.LRU_ACTIVE_FILE if folio_test_active(folio) else lru_list.LRU_INACTIVE_FILE

@@ -245,6 +245,11 @@ def folio_clear_active(folio: Folio) -> None:
     clear_bit(folio.PG_active)
 
 
+def folio_test_referenced(folio: Folio) -> bool:
+    """Whether the folio has been used since reclaim came by."""
+    return test_bit(folio.PG_referenced)
+
+
 def folio_set_referenced(folio: Folio) -> None:
     """Say that the folio has been used since reclaim came by."""
     set_bit(folio.PG_referenced)
