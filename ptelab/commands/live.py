@@ -43,11 +43,12 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Run the mm selftests of a kernel tree instead, and ask the model the same.",
 )
+@click.option("--swap", is_flag=True, help="Make some swap for tests that need it, if there is none.")
 @click.option("--unmerge", is_flag=True, help="Of --kselftest: may take apart what KSM has merged on this machine.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a test, a line each.")
 def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, seconds: float,
          directory: Path | None, kernels: tuple[str, ...], arches: tuple[str, ...], cpu: str | None,
-         report: Path | None, tree: Path | None, unmerge: bool, as_json: bool) -> int:  # fmt: skip
+         report: Path | None, tree: Path | None, swap: bool, unmerge: bool, as_json: bool) -> int:  # fmt: skip
     """Hold the model against the running kernel: litmus tests and, in *.toml, counts.  Without FILE all bundled ones.
 
     Real threads and processes run the columns again and again.  An outcome that the model forbids fails; one that was
@@ -58,7 +59,9 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
     mkdirty, …); for each of their cases a line says whether a litmus test asks the same, and whether the model's answer
     is the kernel's.
 
-    No setting of the system is changed; those that a selftest alters are restored.
+    No setting of the system is changed; those that a selftest alters are restored.  With --swap, there is swap while
+    tests run that need it: a small file, or memory where files are no good for it, of the lowest priority.  Root only.
+    Under pressure pages of other processes may go there; they come back when it is taken away.
 
     Exit status: 0 as the model says, 1 not, 2 bad input, 3 the model met a limit or a selftest did not end, 4 all
     skipped.
@@ -83,11 +86,13 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
             raise BadInput(f"--kselftest {tree}: no such directory")
         from ptelab.live.kselftest.command import kselftest
 
-        status = kselftest(tree, paths, options, unmerge, as_json, click.echo, explain, entries)
+        status = kselftest(tree, paths, options, swap, unmerge, as_json, click.echo, explain, entries)
         return _written(report, entries, status, explain)
     if unmerge:
         raise BadInput("--unmerge is of the kernel's tests; add --kselftest DIR")
     if kernels:
+        if swap:
+            raise BadInput("--swap is about the running kernel; leave --kernel out")
         from ptelab.live.kernels import command as others
 
         files = [Path(p) for p in paths] or sorted((bundled.directory("live") / "kernels").glob("*.toml"))
@@ -101,7 +106,7 @@ def live(paths: tuple[str, ...], patches: tuple[str, ...], model: Path | None, s
     files = bundled.litmus_files(tests) if tests or not counts else []
     if not paths:
         counts = sorted(bundled.directory("live").glob("*.toml"))
-    status = command.live([*files, *counts], options, seconds, directory, as_json, click.echo, explain, entries)
+    status = command.live([*files, *counts], options, seconds, directory, swap, as_json, click.echo, explain, entries)
     return _written(report, entries, status, explain)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ptelab.litmus import syntax as s
 from ptelab.litmus.columns import calls, errno_value
-from ptelab.litmus.resolve import Column
+from ptelab.litmus.resolve import Column, Test
 from ptelab.live.devices import CALLS as DEVICE_CALLS
 from ptelab.live.devices import Devices
 from ptelab.live.program import Arg, Label, Program, Reg
@@ -222,7 +222,16 @@ class ColumnCompiler:
     def _call_madvise(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         if isinstance(args[2], s.Integer) and args[2].value not in _NO_ADVICE:
             raise Unable("an advice that is a number of the model's means something else here")
-        self.system(to, "madvise", self.address(args[0]), self._value(args[1]), self._value(args[2]))
+        address = self.address(args[0])
+        self.system(to, "madvise", address, self._value(args[1]), self._value(args[2]))
+        if isinstance(args[2], s.Name) and args[2].name == "MADV_PAGEOUT":
+            self._look("advice", address)
+
+    # Whether reclaim has brought a page to swap is remembered.
+    def _look(self, how: str, address: int) -> None:
+        if self.stage.swapping:
+            mm = self.column.mm or self.stage.main_mm
+            self.stage.swapping.look(self.program, how, self.column.number, mm, address)
 
     def _call_mprotect(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         self.system(to, "mprotect", self.address(args[0]), self._value(args[1]), self._value(args[2]))
@@ -236,10 +245,13 @@ class ColumnCompiler:
         places = [place for place, bits in self.test.ptes.items() if bits.page == name]
         if len(places) != 1:
             raise Unable("MADV_PAGEOUT takes only pages that one process maps")
+        if _copied(self.test):
+            raise Unable("MADV_PAGEOUT may take a copy that lies where the page was")
         address, mm, advice = self.stage.address(*places[0]), self.test.vmas[places[0][0]].mm, CONSTANTS["MADV_PAGEOUT"]
         p = self.program
         if mm == (self.column.mm or self.stage.main_mm):
             p.call("madvise", address, self.stage.page, advice, to=to)
+            self._look("reclaim", address)
             return
         self._advise(mm, address, self.stage.page, advice, to)
 
@@ -349,6 +361,12 @@ def _registers(statement: s.Statement) -> list[str]:
         case s.If(_, _, then, orelse):
             return _registers(then) + (_registers(orelse) if orelse else [])
     return []
+
+
+# Whether a copy may lie where a page was at the beginning: one that is pinned stays, and its copy is the child's.
+def _copied(test: Test) -> bool:
+    found = [call.name for c in test.columns for call in calls(c.process.body)]
+    return bool(test.children) and "WRITE_ONCE" in found and "pin_user_pages" not in found
 
 
 def register_names(column: Column) -> list[str]:

@@ -59,13 +59,13 @@ class Session:
         return " ".join(["ptelab live", word, *(f"--patch {patch}" for patch in self.options.patches)])
 
 
-def live(paths: Sequence[Path], options: Options, seconds: float, directory: Path | None, as_json: bool,
-         echo: Say, explain: Say, entries: list[Entry]) -> int:  # fmt: skip
+def live(paths: Sequence[Path], options: Options, seconds: float, directory: Path | None, make_swap: bool,
+         as_json: bool, echo: Say, explain: Say, entries: list[Entry]) -> int:  # fmt: skip
     """Run tests for some seconds each, and count what scenarios have counted.  The exit status.
 
     What was compared is added to `entries`.
     """
-    abilities = probe()
+    abilities = probe(make_swap, directory)
     if abilities.machine is None:
         explain(f"skipped: the agent has no machine code for {os.uname().machine}")
         return SKIPPED

@@ -2,26 +2,31 @@
 """Keeps settings of the kernel, and leaves the machine as it was.  A process of its own, which needs nothing of ours.
 
 It outlives whoever started it: when that one ends, for whatever reason, its end of the pipe closes, and settings are
-what they were.  It is asked in one line of JSON to do one of two things.
+what they were.  It is asked in one line of JSON to do one of three things.
 
 - `argv`: run a selftest, which alters settings.  After it and at the time limit, too, all processes of the test are
   killed, and, if nobody is there any more to do it, its directory is removed.
 - `knobs`: let ksmd run for us alone, with these settings, until the pipe closes.
+- `swap`: have some swap, as large as `bytes` says, in a file or in memory, until the pipe closes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import json
+import mmap
 import os
 import select
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,6 +36,8 @@ KNOBS = ("/sys/kernel/mm/ksm", "/sys/kernel/mm/transparent_hugepage")
 
 KSM = Path("/sys/kernel/mm/ksm")
 _KSM_RUN = str(KSM / "run")
+_ZRAM = Path("/sys/class/zram-control")
+_SWAP_MAGIC = b"SWAPSPACE2"
 _SET_CHILD_SUBREAPER = 36
 _NEW_IPC = 0x08000000
 _TICK_S = 0.02
@@ -167,6 +174,90 @@ def _forget() -> None:
         looks = now
 
 
+# -------------------------------------------------------------------------------------------------- swap
+
+
+def swap(kind: str, directory: str | None, size: int) -> dict[str, object]:
+    """Have some swap in a file of a directory, or in memory, until standard input is closed.
+
+    The result says `why` when that cannot be, or what is left of it.
+    """
+    with _swap_file(directory, size) if kind == "file" else _swap_memory(size) as (path, why):
+        if why := why or _swap_header(path, size) or _swap_call("swapon", path, 0):
+            return {"why": why}
+        left = ""
+        try:
+            print(json.dumps({"ready": True, "path": path}), flush=True)
+            while os.read(0, 1):
+                pass
+        finally:
+            left = _swap_call("swapoff", path)
+    return {"refused": [f"{path}, which swapoff left: {left}"] if left else []}
+
+
+# A file with a name, so that whoever finds it can do what we could not.
+@contextlib.contextmanager
+def _swap_file(directory: str | None, size: int) -> Iterator[tuple[str, str]]:
+    place = tempfile.mkdtemp(prefix="ptelab-swap-", dir=directory)
+    path = os.path.join(place, "swap")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.posix_fallocate(fd, 0, size)
+            why = ""
+        except OSError as error:
+            why = error.strerror or "no room"
+        finally:
+            os.close(fd)
+        yield path, why
+    finally:
+        shutil.rmtree(place, ignore_errors=True)  # a file that is still in use for swap cannot be removed
+
+
+# A device in memory, which is ours alone.
+@contextlib.contextmanager
+def _swap_memory(size: int) -> Iterator[tuple[str, str]]:
+    number = ""
+    try:
+        number = (_ZRAM / "hot_add").read_text(encoding="ascii").strip()
+        Path(f"/sys/block/zram{number}/disksize").write_text(str(size), encoding="ascii")
+        why = ""
+    except OSError as error:
+        why = "the kernel has none" if error.errno == errno.ENOENT else error.strerror or "it is refused"
+    try:
+        yield f"/dev/zram{number}", why
+    finally:
+        if number and _write(f"/sys/block/zram{number}/reset", "1"):
+            _write(str(_ZRAM / "hot_remove"), number)
+
+
+def _swap_header(path: str, size: int) -> str:
+    page = mmap.PAGESIZE
+    header = struct.pack("<1024x3I", 1, size // page - 1, 0).ljust(page - len(_SWAP_MAGIC), b"\0") + _SWAP_MAGIC
+    try:
+        fd = os.open(path, os.O_RDWR)
+        try:
+            os.pwrite(fd, header, 0)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        return error.strerror or "it cannot be written"
+    return ""
+
+
+# Why a system call has failed; empty when it has not.
+def _swap_call(name: str, path: str, *args: int) -> str:
+    libc = ctypes.CDLL(None, use_errno=True)
+    while getattr(libc, name)(path.encode(), *args):
+        if ctypes.get_errno() != errno.EINTR:
+            return f"{name}: {os.strerror(ctypes.get_errno())}"
+    return ""
+
+
+# --------------------------------------------------------------------------------------------- selftests
+
+
 def run(argv: list[str], directory: Path, seconds: float) -> dict[str, object]:
     """Run a program until it ends, its time is up or standard input is closed; nothing of it is left then.
 
@@ -243,6 +334,8 @@ def main() -> None:
     order = json.loads(_line())
     if "knobs" in order:
         result = hold(order["knobs"])
+    elif "swap" in order:
+        result = swap(order["swap"], order["directory"], order["bytes"])
     else:
         directory = Path(order["directory"])
         result = run(order["argv"], directory, order["seconds"])

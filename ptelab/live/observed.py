@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from ptelab.litmus.resolve import Test
+from ptelab.live import swapping
 from ptelab.live.column import register_names
 from ptelab.live.program import WORD
 from ptelab.live.scenario import UNKNOWN, Stage
@@ -74,11 +75,21 @@ def merged(rows: Rows) -> int:
     )
 
 
+def swapped(rows: Rows) -> int:
+    """In how many runs a column has found a page in swap that it wanted to be there."""
+    return sum(count for words, count in rows if swapping.swapped(words))
+
+
+def passed_over(rows: Rows) -> int:
+    """How many runs have begun as the test does, but with a page that MADV_PAGEOUT has not taken."""
+    return sum(count for words, count in rows if words.get("made", 1) and swapping.passed_over(words))
+
+
 def histogram(stage: Stage, rows: Rows) -> Counter[Seen]:
-    """How often each outcome was seen, in runs that have begun as the test does."""
+    """How often each outcome was seen, in runs that have begun as the test does and passed over no page."""
     found: Counter[Seen] = Counter()
     for words, count in rows:
-        if words.get("made", 1):
+        if words.get("made", 1) and not swapping.passed_over(words):
             found[_outcome(stage, words)] += count
     return found
 

@@ -9,13 +9,15 @@ import functools
 import mmap
 import os
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
-from ptelab.live import binary
+from ptelab.live import binary, swapping
 from ptelab.live.architectures import Architecture, running
 from ptelab.live.devices import UFFD_FEATURE_WP_ASYNC, UFFD_FLAGS, probe_call, probe_features, probe_scan
 from ptelab.live.forking import FEATURE
 from ptelab.live.reading import FLAGS
+from ptelab.live.swapping import Swap
 
 _FRAME = (1 << 55) - 1
 _SOFT_DIRTY = 1 << 55
@@ -36,12 +38,12 @@ class Abilities:
     uffd_kernel: str = ""  # for faults of the kernel, too
     pagemap_scan: str = ""
     io_uring: str = ""
-    swap: bool = False
+    swap: Swap = field(default_factory=Swap)
     soft_dirty: bool = False
 
 
-def probe() -> Abilities:
-    """Try what tests need, before any of their files is opened."""
+def probe(make_swap: bool = False, directory: Path | None = None) -> Abilities:
+    """Try what tests need, before any of their files is opened; swap may be made in a directory."""
     binary.reserve()
     cpus = tuple(sorted(os.sched_getaffinity(0)))
     files = [_open(f"/proc/{name}") for name in ("kpagecount", "kpageflags")]
@@ -56,7 +58,8 @@ def probe() -> Abilities:
     frame = _pagemap_word()
     return Abilities(
         machine, cpus, all(fd >= 0 for fd in files) and frame & _FRAME != 0, files[0], files[1],
-        uffd, asynchronous, fork, kernel, probe_scan(), ring, _swap(), frame & _SOFT_DIRTY != 0,
+        uffd, asynchronous, fork, kernel, probe_scan(), ring, swapping.probe(make_swap, directory),
+        frame & _SOFT_DIRTY != 0,
     )  # fmt: skip
 
 
@@ -86,12 +89,6 @@ def _open(path: str) -> int:
         return -1
     os.set_inheritable(fd, True)
     return fd
-
-
-def _swap() -> bool:
-    with contextlib.suppress(OSError), open("/proc/swaps", encoding="utf-8") as file:
-        return len(file.readlines()) > 1
-    return False
 
 
 # What pagemap says of a page of ours that was just written: without rights no frame, without soft-dirty no such bit.

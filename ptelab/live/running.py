@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptelab.litmus.resolve import Test
-from ptelab.live import binary, merging
+from ptelab.live import binary, merging, swapping
 from ptelab.live.column import Unable
 from ptelab.live.merging import Ksm
-from ptelab.live.observed import ENTRIES, Seen, histogram, merged, rows, unmade
+from ptelab.live.observed import ENTRIES, Seen, histogram, merged, passed_over, rows, swapped, unmade
 from ptelab.live.probe import Abilities
 from ptelab.live.program import CONTROL
 from ptelab.live.scenario import OpenFile, Stage
@@ -44,6 +44,8 @@ class Result:
     histogram: Counter[Seen] = field(default_factory=Counter)
     runs: int = 0
     unmade: int = 0  # runs that did not begin as the test does; nothing of them is counted
+    passed_over: int = 0  # runs in which MADV_PAGEOUT took no page; nothing of them is counted either
+    swapped: int = 0  # runs in which a page was in swap behind a call of a column that is to bring it there
     merged: int = 0  # runs in which ksmd has certainly merged a page for a column
     seconds: float = 0.0
     hung: bool = False
@@ -51,7 +53,7 @@ class Result:
 
 @contextlib.contextmanager
 def staged(test: Test, abilities: Abilities, directory: Path | None, plan: bool = False) -> Iterator[Stage]:
-    """The stage for a test, whose files go away behind it; ksmd runs if the test needs it, but not for a plan.
+    """The stage for a test, whose files go away behind it; ksmd runs and swap is on if it needs that, not for a plan.
 
     Raises Unable.
     """
@@ -62,6 +64,8 @@ def staged(test: Test, abilities: Abilities, directory: Path | None, plan: bool 
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(files(test, directory))
         ksm = stack.enter_context(merging.running()) if merging.wants(test) and not plan else Ksm()
+        if not plan:
+            stack.enter_context(swapping.on_for(test, abilities.swap, directory))
         values = os.memfd_create("ptelab-values")
         try:
             os.set_inheritable(values, True)
@@ -143,8 +147,10 @@ def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, resu
         found = rows(stage, memory[first : first + done * stage.row_bytes], done)
         result.histogram += histogram(stage, found)
         result.merged += merged(found)
+        result.swapped += swapped(found)
         result.unmade += unmade(found)
-        result.runs += done - unmade(found)
+        result.passed_over += passed_over(found)
+        result.runs += done - unmade(found) - passed_over(found)
 
 
 class _Stop:

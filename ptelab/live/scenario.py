@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ptelab.litmus.columns import calls, calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
-from ptelab.live import huge, merging, private
+from ptelab.live import huge, merging, private, swapping
 from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, TABLE_BYTES, ColumnCompiler, Unable, register_names
 from ptelab.live.devices import transfer
 from ptelab.live.forking import ForkEvents, forks_registered
@@ -21,6 +21,7 @@ from ptelab.live.private import PrivatePages
 from ptelab.live.probe import Abilities
 from ptelab.live.program import RESULTS, WORD, Arg, Label, Program, Reg, Shared
 from ptelab.live.reading import OFFSET, is_reading
+from ptelab.live.swapping import Swapping
 from ptelab.live.switching import Visit
 
 TEST_AREA = 0x200000000
@@ -61,6 +62,7 @@ class Stage:
     values_fd: int  # a file with each number at its place, and room to note one for each column
     ksm: Ksm = field(default_factory=Ksm)
     merging: Merging | None = None
+    swapping: Swapping | None = None
     shared: Shared = field(init=False)
     fields: dict[str, int] = field(default_factory=dict)
     columns: dict[int, ColumnCompiler] = field(default_factory=dict)
@@ -87,6 +89,8 @@ class Stage:
         self.main_mm = next((m for m in self.test.mms if m not in self.test.children and m not in self.ending), "")
         if merging.wants(self.test):
             self.merging = Merging(self, self.ksm)
+        if self.test.swap:
+            self.swapping = Swapping(self)
         Director(self).write()
         self.shared.results_bytes = self.runs_max * self.row_bytes
 
@@ -151,12 +155,8 @@ def _check(test: Test, abilities: Abilities) -> None:
         raise Unable("a process has more in memory than the pages of a test, and reclaim finds that as well")
     if test.bounds.get("SPARE_PAGES") == 0:
         raise Unable("memory does not run out here")
-    if any(b.slot for b in test.ptes.values()):
-        raise Unable("a page that is swapped out is not made here")
-    if test.swap and not abilities.swap:
-        raise Unable("no swap is on")
-    if abilities.swap and not test.swap and any("reclaim_page" in calls_of(c.process.body) for c in test.columns):
-        raise Unable("swap is on")
+    if why := swapping.unable(test, abilities):
+        raise Unable(why)
     if test.bounds.get("CONFIG_MEM_SOFT_DIRTY") and not abilities.soft_dirty:
         raise Unable("the kernel has no soft-dirty bits")
 
@@ -201,6 +201,8 @@ class Director:
             self._other(mm, program)
         for mm in self.test.children:
             self._child(mm, stage.child_program(mm))
+        if stage.swapping:
+            stage.swapping.begin(p, stage.main_mm, pagemap)
         p.op("SET", RESULTS, to=row)  # from here on all columns are known, and so is what a result has of them
         again, end = p.label(Label()), Label()
         stop = p.reg()
@@ -226,6 +228,9 @@ class Director:
         if stage.merging:
             for which in range(2):
                 self._note(p, row, f"sharing {which}", stage.merging.count(which))
+        for name, address in (stage.swapping.words if stage.swapping else {}).items():
+            self._note(p, row, name, address)
+            p.store(address, 0)
         for file in self.test.files.values():
             self._look_at_file(p, file, pagemap, row)
         p.op("ARRIVE", stage.fin)
@@ -300,16 +305,19 @@ class Director:
             start = stage.address(vma.name, 0)
             pages = {page: bits for (name, page), bits in test.ptes.items() if name == vma.name}
             for page, bits in pages.items():
-                if not bits.page:
+                if not bits.page and not bits.slot:
                     self._entry(p, vma, page, bits)
-                elif vma.name not in inherited and private.kind(test, vma, bits) == private.STORED:
+                elif bits.page and vma.name not in inherited and private.kind(test, vma, bits) == private.STORED:
                     self.private.store(p, vma, page, bits)
             if vma.file and pages:  # others may have been mapped around these
                 for page in set(range(vma.pages)) - set(pages):
                     p.call("madvise", start + page * stage.page, stage.page, MADV_DONTNEED)
+        if stage.swapping:
+            stage.swapping.out(p, mm, inherited)
+        for vma in stage.vmas_of(mm):
             if self._written_first(vma):
-                p.call("mprotect", start, vma.pages * stage.page, PROT_READ)
-        if any(not b.young for (name, _), b in test.ptes.items() if test.vmas[name].mm == mm):
+                p.call("mprotect", stage.address(vma.name, 0), vma.pages * stage.page, PROT_READ)
+        if any(not b.young and not b.slot for (name, _), b in test.ptes.items() if test.vmas[name].mm == mm):
             opened = p.reg()
             p.call("openat", AT_FDCWD, stage.clear_refs_path, O_WRONLY, 0, to=opened)
             p.call("write", opened, stage.one, 1)
@@ -324,7 +332,7 @@ class Director:
 
     # Whether a mapping that is read-only has pages of its own, which were stored to.
     def _written_first(self, vma: Vma) -> bool:
-        return not vma.write and any(b.page for (name, _), b in self.test.ptes.items() if name == vma.name)
+        return not vma.write and any(b.page or b.slot for (name, _), b in self.test.ptes.items() if name == vma.name)
 
     def _map(self, p: Program, vma: Vma) -> None:
         stage = self.stage
@@ -374,10 +382,9 @@ class Director:
 
     def _make_others(self, p: Program, others: dict[str, Program], run: Reg) -> None:
         stage, test = self.stage, self.test
-        for name in test.pages:
-            users = [(v, page) for (v, page), b in test.ptes.items() if b.page == name]
-            mms = {test.vmas[v].mm for v, _ in users}
-            if len(mms) > 1 and len({stage.address(v, page) for v, page in users}) > 1:
+        for users in swapping.users(test):
+            mms = {v.mm for v, _ in users}
+            if len(mms) > 1 and len({stage.address(v.name, page) for v, page in users}) > 1:
                 raise Unable("a page that processes share has one address")
             if len(mms) > 1 and stage.main_mm not in mms:
                 raise Unable("a page that only other processes share is not made here")
@@ -395,10 +402,7 @@ class Director:
         self._await(p, stage.ready, run, len(others))
 
     def _inherited(self, mm: str) -> frozenset[str]:
-        test = self.test
-        main = {b.page for (v, _), b in test.ptes.items() if b.page and test.vmas[v].mm == self.stage.main_mm}
-        names = {v for (v, _), b in test.ptes.items() if b.page in main and test.vmas[v].mm == mm}
-        return frozenset(names)
+        return swapping.shared_with(self.test, mm, self.stage.main_mm)
 
     # A process that is forked for each run and has another mm of the test.
     def _other(self, mm: str, p: Program) -> None:
@@ -413,6 +417,8 @@ class Director:
         for vma in stage.vmas_of(stage.main_mm):
             if stage.address(vma.name, 0) not in places:
                 p.call("munmap", stage.address(vma.name, 0), vma.pages * stage.page)
+        if stage.swapping:
+            stage.swapping.begin(p, mm, pagemap)
         self._mappings(p, mm, run, pagemap, inherited)
         columns = [c for c in self.test.columns if c.mm == mm]
         for column in columns[1:]:

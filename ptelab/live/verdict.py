@@ -112,8 +112,12 @@ def lines(verdict: Verdict) -> list[str]:
     ]
     if result.unmade:
         out.append(f"Left out {result.unmade} runs that did not begin as the test does")
+    if result.passed_over:
+        out.append(f"Left out {result.passed_over} runs in which MADV_PAGEOUT left the page")
     if merging.targets(test):
         out.append(f"KSM has merged a page in {result.merged} runs at least")
+    if test.swap and result.swapped:
+        out.append(f"A page was swapped out in {result.swapped} runs at least")
     total = len(verdict.allowed.outcomes)
     out.append(f"Seen {total - len(verdict.never_seen)} of {total} outcomes that the model allows")
     out += [f"never  :>{show(o)}" for o in verdict.never_seen]
@@ -130,7 +134,9 @@ def json_object(verdict: Verdict, kernel: str) -> dict[str, Any]:
         "status": verdict.status,
         "runs": verdict.result.runs,
         "unmade": verdict.result.unmade,
+        "passed_over": verdict.result.passed_over,
         "merged": verdict.result.merged,
+        "swapped": verdict.result.swapped,
         "seconds": round(verdict.result.seconds, 3),
         "outcomes": [
             {"count": count, "mark": verdict.marks[seen], "values": dict(seen)}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -17,7 +18,7 @@ from ptelab.checking import Options
 from ptelab.litmus import build as litmus
 from ptelab.litmus.judge import UNKNOWN, named_flags
 from ptelab.litmus.resolve import Test
-from ptelab.live import room
+from ptelab.live import room, swapping
 from ptelab.live.kselftest import building, table, tap
 from ptelab.live.kselftest.building import NotBuilt
 from ptelab.live.kselftest.running import Program, run
@@ -137,8 +138,8 @@ def default_table() -> Path:
     return bundled.directory("live") / "kselftest" / "twins.toml"
 
 
-def kselftest(directory: Path, names: Sequence[str], options: Options, unmerge: bool, as_json: bool, echo: Say,
-              explain: Say, entries: list[Entry]) -> int:  # fmt: skip
+def kselftest(directory: Path, names: Sequence[str], options: Options, swap: bool, unmerge: bool, as_json: bool,
+              echo: Say, explain: Say, entries: list[Entry]) -> int:  # fmt: skip
     """Run selftests, all that the table knows without names, and compare.  The exit status.
 
     What was compared is added to `entries`.  Raises SourceError.
@@ -152,7 +153,10 @@ def kselftest(directory: Path, names: Sequence[str], options: Options, unmerge: 
         raise SourceError(f"no model of {platform.machine()}")
     options = replace(options, arch=PROFILES[platform.machine()], time_s=_TIME_S)
     explain(f"Kernel {kernel}, tests of {sources}, against the model of {options.arch}")
-    programs = _run(sources, names or list(twins), unmerge, explain)
+    with swapping.on() if swap else contextlib.nullcontext("") as why:
+        if why:
+            explain(why[0].upper() + why[1:])
+        programs = _run(sources, names or list(twins), unmerge, explain)
     model = Twins(options)
     rows = [table.find(twins[p.name], case) for p in programs for case in p.said.cases]
     model.ask(row for row in rows if row and row.twin and not model.unable(row))
