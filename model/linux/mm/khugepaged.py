@@ -75,10 +75,8 @@ SCAN_EXCEED_NONE_PTE = 4
 SCAN_EXCEED_SHARED_PTE = 5
 SCAN_PTE_NON_PRESENT = 6
 SCAN_LACK_REFERENCED_PAGE = 7
-SCAN_PAGE_NULL = 8
 SCAN_PAGE_COUNT = 9
 SCAN_PAGE_LOCK = 10
-SCAN_PAGE_ANON = 11
 SCAN_VMA_NULL = 12
 SCAN_VMA_CHECK = 13
 SCAN_ADDRESS_RANGE = 14
@@ -112,7 +110,8 @@ def release_pte_pages(pte: pte_p, nr: u4) -> None:
 def __collapse_huge_page_isolate(vma: vm_area_struct, start_addr: Addr, pte: pte_p) -> u5:
     """Lock all pages of a table that nobody can reach any more, if nobody has a reference that is not accounted for.
 
-    Context: PTL held.  GUP-fast has given up, or its reference is seen here.
+    Context: PTL held.  GUP-fast has given up, or its reference is seen here.  Differs: a large folio speaks against it.
+    Left out: taking the pages off the LRU, so that only their references tell of reclaim.
     """
     none_or_zero: u4 = 0
     shared: u4 = 0
@@ -310,7 +309,8 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
     """Collapse the pages of a PTE table if that looks worth while; how it went, and whether the lock is still held.
 
     Context: mmap_lock held for reading.  What is found here is only a guess.  Differs: all entries are looked at, also
-    after one that speaks against it.  Left out: how many pages are shared, which is asked again later.
+    after one that speaks against it; a large folio does.  Left out: how many pages are shared, which is asked again
+    later; pages that an anonymous mapping cannot have.
     """
     pmd = pmd_off(mm, start_addr)
     result = find_pmd_or_thp_or_none(mm, start_addr)
@@ -331,11 +331,9 @@ def hpage_collapse_scan_pmd(mm: mm_struct, vma: vm_area_struct, start_addr: Addr
             result = SCAN_PTE_UFFD_WP
         else:
             folio = vm_normal_page(vma, start_addr + i * PAGE_SIZE, pteval)
-            if folio is None:
-                result = SCAN_PAGE_NULL
-            elif not folio_test_anon(folio):
-                result = SCAN_PAGE_ANON
-            elif folio_test_large(folio):
+            assert folio is not None
+            assert folio_test_anon(folio)
+            if folio_test_large(folio):
                 result = SCAN_FAIL
             elif folio_expected_ref_count(folio) != folio_ref_count(folio):
                 result = SCAN_PAGE_COUNT
