@@ -42,6 +42,7 @@ def test_the_kernel_does_what_the_model_allows(tmp_path: Path) -> None:
     assert [r["test"] for r in results] == ["anon_load+store", "cow+load", "fork+store_after"]
     for r in results:
         assert r["status"] == "ok" and r["runs"] > 0 and r["outcomes"] and not r["problems"]
+    assert {o["values"]["[x]"] for o in results[1]["outcomes"]} == {2}  # what a process has stored is there in the end
 
 
 def test_files_are_written_to_a_disk() -> None:

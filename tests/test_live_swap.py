@@ -61,6 +61,7 @@ def test_swapped_pages_do_what_the_model_allows(tests: tuple[str, ...]) -> None:
     for r in results:
         assert r["status"] == "ok" and r["runs"] > 0 and not r["problems"]
         assert r["swapped"] > 0 or "swapped" in r["test"]
+        assert all("[x]" in o["values"] and "swapped(x)" in o["values"] for o in r["outcomes"])
 
 
 def test_a_device_that_answers_at_once() -> None:

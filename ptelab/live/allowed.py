@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,10 @@ from ptelab import checking
 from ptelab.checking import Options
 from ptelab.litmus import syntax as s
 from ptelab.litmus.judge import decode, evaluate
+from ptelab.litmus.observe import NUMBER, Observation
 from ptelab.litmus.resolve import Test
 from ptelab.live.column import register_names
-from ptelab.live.observed import ENTRIES, Seen, has_pointer
+from ptelab.live.observed import ENTRIES, Seen, content, has_pointer, in_swap
 from ptelab.native import objects
 from ptelab.source import Sources
 
@@ -61,7 +62,7 @@ def explored(test: Test, wanted: list[str], options: Options) -> Allowed:
         litmus=replace(test.litmus, locations=_locations(test, wanted), filter=_faults(test)),
         bounds={**test.bounds, **_window(test)},
     )
-    built, verdict = checking.check(watched, options)
+    built, verdict = checking.check(watched, replace(options, watch=tuple(_watch(test, wanted))))
     outcomes: dict[Seen, tuple[bool, ...]] = {}
     condition = test.litmus.condition
     for outcome in verdict.exploration.outcomes:
@@ -101,6 +102,20 @@ def _locations(test: Test, wanted: list[str]) -> tuple[s.Location, ...]:
     for v in test.vmas.values():
         found += [s.PteOf(_NOWHERE, s.Address(_NOWHERE, v.name, page)) for page in range(v.pages)]
     return tuple(found)
+
+
+# What else the kernel shows of pages: their data, wherever they are, and whether that is in swap.
+def _watch(test: Test, wanted: list[str]) -> Iterator[Observation]:
+    for v in test.vmas.values():
+        for page in range(v.pages):
+            mm, address = f"at(mm_struct, {test.mms.index(v.mm)})", v.start + page
+            known = frozenset(["at", "mm_struct"])
+            data, swapped = content(v.name, page), in_swap(v.name, page)
+            if data in wanted:
+                yield Observation(data, (("", f"content_of({mm}, {address})", NUMBER),), uses=known | {"content_of"})
+            if swapped in wanted:
+                said = f"slot_of(entry_of({mm}, {address})) != 0"
+                yield Observation(swapped, (("", said, "bool"),), uses=known | {"slot_of", "entry_of"})
 
 
 # A filter that every outcome passes, and that makes outcomes show which columns were refused an access.

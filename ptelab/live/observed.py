@@ -36,7 +36,21 @@ def labels(stage: Stage) -> list[str]:
                 if stage.files[file.name].has_disk:
                     found += [f"folio_test_dirty({file.name}[{i}])", f"disk({file.name}[{i}])"]
     found += [f"{_pte(v.name, page)}.valid" for v in test.vmas.values() for page in range(v.pages)]
+    for place in stage.anonymous:
+        found.append(content(*place))
+        if test.swap:
+            found.append(in_swap(*place))
     return found
+
+
+def content(vma: str, page: int) -> str:
+    """How the datum of a page of a process is called."""
+    return f"[{_place(vma, page)}]"
+
+
+def in_swap(vma: str, page: int) -> str:
+    """The same of whether an entry says that the page is in swap."""
+    return f"swapped({_place(vma, page)})"
 
 
 def has_pointer(test: Test, number: int) -> bool:
@@ -45,8 +59,12 @@ def has_pointer(test: Test, number: int) -> bool:
 
 
 def _pte(vma: str, page: int) -> str:
+    return f"[PTE({_place(vma, page)})]"
+
+
+def _place(vma: str, page: int) -> str:
     times = f"{page} * " if page > 1 else ""
-    return f"[PTE({vma} + {times}PAGE_SIZE)]" if page else f"[PTE({vma})]"
+    return f"{vma} + {times}PAGE_SIZE" if page else vma
 
 
 Rows: TypeAlias = Sequence[tuple[Mapping[str, int], int]]
@@ -108,6 +126,10 @@ def _outcome(stage: Stage, words: Mapping[str, int]) -> Seen:
         elif kind == "pagemap":
             vma, _, page = rest.partition(" ")
             values[f"{_pte(vma, int(page))}.valid"] = word >> 63
+            values[in_swap(vma, int(page))] = word >> 62 & 1
+        elif kind == "datum":
+            vma, _, page = rest.partition(" ")
+            values[content(vma, int(page))] = None if word == UNKNOWN else word
         elif kind in ("value", "count", "flags", "disk"):
             file, _, index = rest.partition(" ")
             place = f"{file}[{index}]"

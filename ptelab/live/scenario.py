@@ -121,6 +121,12 @@ class Stage:
         """The same of a page by its number in an address space."""
         return TEST_AREA + TABLE_BYTES + (page - self.entries) * self.page
 
+    @property
+    def anonymous(self) -> list[tuple[str, int]]:
+        """The pages of processes whose data are looked at in the end: those that no file has."""
+        vmas = [v for v in self.test.vmas.values() if not v.file and not v.shared and v.mm not in self.ending]
+        return [(v.name, page) for v in vmas for page in range(v.pages)]
+
     def vmas_of(self, mm: str) -> list[Vma]:
         """The mappings that an mm has at first."""
         return [v for v in self.test.vmas.values() if v.mm == mm and not v.hole]
@@ -545,6 +551,13 @@ class Director:
                 to = p.reg()
                 p.op("ADD", row, self.stage.field(f"pagemap {vma.name} {page}"), to=to)
                 p.call("pread64", pagemap, to, WORD, self.stage.address(vma.name, page) // PAGE * WORD)
+        for name, page in (place for place in self.stage.anonymous if self.test.vmas[place[0]].mm == mm):
+            to, value, refused = p.reg(), p.reg(), Label()
+            p.op("ADD", row, self.stage.field(f"datum {name} {page}"), to=to)
+            p.store(to, UNKNOWN)
+            p.load(value, self.stage.address(name, page) + self.stage.offset, refused)
+            p.store(to, value)
+            p.label(refused)
 
     def _registers(self, p: Program, row: Reg) -> None:
         for number, compiler in self.stage.columns.items():
