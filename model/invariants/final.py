@@ -9,6 +9,7 @@ from invariants.accounting import (
     always_table_owned,
 )
 from invariants.content import always_writes_survive
+from invariants.lru import always_lists_right, always_usage_right
 from invariants.mlock import always_locked_right
 from invariants.soft_dirty import always_soft_dirty_known
 from invariants.swap import always_private_kept, always_slots_right
@@ -36,8 +37,10 @@ def always_at_quiescence() -> None:
         always_rmap_complete(vma)
     for memcg in pool(mem_cgroup):
         always_memcg_right(memcg)
+        always_usage_right(memcg)
     for mapping in pool(address_space):
         always_recorded(mapping)
     always_locked_right()
+    always_lists_right()
     for table in pool(ptdesc):
         always_table_owned(table)

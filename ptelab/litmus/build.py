@@ -131,6 +131,8 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     if test.has_private:
         params["FILE_PAGES"] = max(params["FILE_PAGES"], -(-pages // entries) * entries)
         params["ZERO_PAGES"] = 1
+    # No list is longer than the files are, and passes of reclaim that look at none of it are left out.
+    params["DEF_PRIORITY"] = max(test.file_pages.bit_length() - 1, 0)
     params["ISOLATED_MAX"] = test.file_pages if test.has_lists else params["FILE_PAGES"]
     if test.swap:
         params |= {"CONFIG_SWAP": 1, "SWAP_SLOTS": len(test.slots)}

@@ -339,8 +339,11 @@ def shrink_folio_list(folios: folio_list, ignore_references: bool) -> u16:
 
 # ---------------------------------------------------------------------- which pages to take: only with LRU_LISTS
 
-SWAP_CLUSTER_MAX = 32
-DEF_PRIORITY = 12
+# How many folios are taken from a list together, and are to be freed at least.
+SWAP_CLUSTER_MAX = param("SWAP_CLUSTER_MAX", 32)
+
+# The first pass looks at a list's length shifted right by so much, the last at all of it.
+DEF_PRIORITY = param("DEF_PRIORITY", 12)
 
 
 @onstack
@@ -513,6 +516,7 @@ def do_try_to_free_pages(sc: scan_control) -> u16:
     When nothing was, all is tried again: first because others may have walked a part of the tree of memory cgroups in
     its stead, even if there is only one, then with active folios being made inactive.
     """
+    passed: u4 = 0
     while True:
         for passed in range(DEF_PRIORITY + 1):
             sc.priority = DEF_PRIORITY - passed
