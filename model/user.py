@@ -6,7 +6,7 @@ from cpu import load, store
 from driver import bo_destroy, vmw_bo_dirty_scan, vmw_bo_dirty_transfer, vmw_bo_dirty_unmap
 from entry import fault_entry
 from filesystem import write_folio
-from fs.proc.task_mmu import CLEAR_REFS_SOFT_DIRTY, clear_refs_write, do_pagemap_scan
+from fs.proc.task_mmu import CLEAR_REFS_ALL, CLEAR_REFS_SOFT_DIRTY, clear_refs_write, do_pagemap_scan
 from fs.userfaultfd import userfaultfd_register, userfaultfd_writeprotect
 from hw.memory import Addr, Frame, Value
 from kernel.exit import exit_mm
@@ -298,6 +298,15 @@ def clear_refs() -> None:
     """Write 4 to /proc/self/clear_refs.  The thread starts here, not within the kernel."""
     choose(1)
     clear_refs_write(get_current().mm, CLEAR_REFS_SOFT_DIRTY)
+
+
+def clear_refs_accessed() -> None:
+    """Write 1 to /proc/self/clear_refs: accesses are forgotten.  The thread starts here, not within the kernel.
+
+    The test needs LRU_LISTS, without which nobody asks.
+    """
+    choose(1)
+    clear_refs_write(get_current().mm, CLEAR_REFS_ALL)
 
 
 UFFDIO_WRITEPROTECT_MODE_WP = 1

@@ -81,8 +81,10 @@ def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generat
 def _check_lists(test: Test) -> None:
     if not test.has_lists:
         for call in (c for column in test.columns for c in calls(column.process.body)):
-            if call.name == "squeeze":
-                raise test.error(call.pos, "reclaim has no lists to choose pages from", "Bounds=LRU_LISTS:1 as well")
+            if call.name in ("squeeze", "clear_refs_accessed"):
+                raise test.error(
+                    call.pos, f"{call.name} means something to pages on lists only", "Bounds=LRU_LISTS:1 as well"
+                )
         return
     others = [v for v in test.vmas.values() if v.locked or not (v.shared or v.hole)]
     if others or any(f.shmem or f.device for f in test.files.values()) or any(b.huge for b in test.ptes.values()):

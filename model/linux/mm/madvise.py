@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/madvise.c (v7.0).
 
-Left out: every behaviour but MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT where there is swap, and where tests ask for them
-MADV_POPULATE_READ, MADV_POPULATE_WRITE and MADV_UNMERGEABLE; other processes; large folios.
+Left out: every behaviour but MADV_DONTNEED, MADV_FREE, MADV_PAGEOUT where there is swap or pages are on lists, and
+where tests ask for them MADV_POPULATE_READ, MADV_POPULATE_WRITE and MADV_UNMERGEABLE; other processes; large folios.
 """
 
 from asm.current import get_current
@@ -16,7 +16,14 @@ from linux.leafops import pte_is_uffd_wp_marker, softleaf_from_pte
 from linux.mm import VM_LOCKED, VM_PFNMAP, folio_mapcount, pte_unmap_unlock, vma_is_anonymous, zap_details
 from linux.mm_types import MM_SWAPENTS, Folio, mm_struct, vm_area_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock, mmap_write_lock, mmap_write_unlock, vma_end_read
-from linux.page_flags import folio_clear_dirty, folio_test_dirty, folio_test_lru, folio_test_swapcache
+from linux.mmzone import LRU_LISTS
+from linux.page_flags import (
+    folio_clear_dirty,
+    folio_clear_referenced,
+    folio_test_dirty,
+    folio_test_lru,
+    folio_test_swapcache,
+)  # fmt: skip
 from linux.pagemap import folio_trylock
 from linux.pgtable import clear_not_present_full_ptes, pmd_addr_end, pmd_off, pmd_trans_huge, pmdp_get, ptep_get
 from linux.types import Addr, Errno
@@ -177,7 +184,7 @@ def madvise_dontneed_free(madv_behavior: madvise_behavior) -> Errno:
 def madvise_cold_or_pageout_pte_range(vma: vm_area_struct, pmd: pmd_p, addr: Addr, end: Addr) -> None:
     """Let reclaim take the pages of a PTE table that nothing else maps.
 
-    Left out: MADV_COLD; PG_referenced; huge pages.
+    Left out: MADV_COLD; without LRU_LISTS, PG_referenced; huge pages.
     """
     folios = new(folio_list)
     nr: u4 = 0
@@ -191,6 +198,8 @@ def madvise_cold_or_pageout_pte_range(vma: vm_area_struct, pmd: pmd_p, addr: Add
         if pte_present(ptent):
             folio = vm_normal_page(vma, addr, ptent)
             if folio is not None and folio_test_lru(folio) and folio_mapcount(folio) == 1:
+                if LRU_LISTS == 1:
+                    folio_clear_referenced(folio)
                 if folio_isolate_lru(folio):
                     folios.folio[nr] = folio
                     nr += 1
@@ -239,7 +248,7 @@ def madvise_pageout(madv_behavior: madvise_behavior) -> Errno:
 
 def madvise_vma_behavior(madv_behavior: madvise_behavior) -> Errno:
     """Do to a range of a VMA what was asked for."""
-    if CONFIG_SWAP == 1 and madv_behavior.behavior == MADV_PAGEOUT:
+    if (CONFIG_SWAP == 1 or LRU_LISTS == 1) and madv_behavior.behavior == MADV_PAGEOUT:
         return madvise_pageout(madv_behavior)
     if CONFIG_MADVISE_FAULTS == 1 and madv_behavior.behavior == MADV_UNMERGEABLE:
         return ksm_madvise(madv_behavior.vma, madv_behavior.start, madv_behavior.end)
@@ -346,7 +355,8 @@ def is_valid_madvise(start: Addr, len_in: Addr, behavior: u5) -> bool:
 
     Differs: arithmetic does not wrap, so what would is refused.
     """
-    known = behavior == MADV_DONTNEED or behavior == MADV_FREE or CONFIG_SWAP == 1 and behavior == MADV_PAGEOUT
+    known = behavior == MADV_DONTNEED or behavior == MADV_FREE
+    known = known or (CONFIG_SWAP == 1 or LRU_LISTS == 1) and behavior == MADV_PAGEOUT
     if CONFIG_MADVISE_FAULTS == 1:
         known = known or behavior == MADV_UNMERGEABLE or is_madvise_populate(behavior)
     return known and start + len_in <= TASK_SIZE
