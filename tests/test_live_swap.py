@@ -45,7 +45,7 @@ def live(*words: str) -> tuple[int, str]:
     [
         ("pageout_load", "mprotect_swapout+store", "swapout+store+load"),  # a page gets there while columns run
         ("swapped+store", "swapped+load+store", "uffd_wp+swapped+store"),  # it is there at the beginning
-        ("fork+munmap+swapped", "swapped+fork+store"),  # another process has it, too
+        ("fork+munmap+swapped", "swapped+fork+store", "swapout+fork+store"),  # another process has it, too
         ("pin_readonly_store+swapped", "vmsplice_fork+store+swapped"),  # a pin brings it back
         ("collapse+swapout", "thp_swapout+store"),  # a huge page
     ],

@@ -245,13 +245,15 @@ class ColumnCompiler:
         places = [place for place, bits in self.test.ptes.items() if bits.page == name]
         if len(places) != 1:
             raise Unable("MADV_PAGEOUT takes only pages that one process maps")
-        if _copied(self.test):
-            raise Unable("MADV_PAGEOUT may take a copy that lies where the page was")
+        if self.stage.swapping and _copied(self.test):
+            self.stage.swapping.watch(name)
         address, mm, advice = self.stage.address(*places[0]), self.test.vmas[places[0][0]].mm, CONSTANTS["MADV_PAGEOUT"]
         p = self.program
         if mm == (self.column.mm or self.stage.main_mm):
             p.call("madvise", address, self.stage.page, advice, to=to)
             self._look("reclaim", address)
+            if self.stage.swapping:
+                self.stage.swapping.look_at_page(p, self.column.number, name)
             return
         self._advise(mm, address, self.stage.page, advice, to)
 

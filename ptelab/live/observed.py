@@ -98,16 +98,16 @@ def swapped(rows: Rows) -> int:
     return sum(count for words, count in rows if swapping.swapped(words))
 
 
-def passed_over(rows: Rows) -> int:
-    """How many runs have begun as the test does, but with a page that MADV_PAGEOUT has not taken."""
-    return sum(count for words, count in rows if words.get("made", 1) and swapping.passed_over(words))
+def doubtful(rows: Rows) -> int:
+    """How many runs have begun as the test does, but MADV_PAGEOUT has not taken the page, or maybe another."""
+    return sum(count for words, count in rows if words.get("made", 1) and swapping.doubtful(words))
 
 
 def histogram(stage: Stage, rows: Rows) -> Counter[Seen]:
-    """How often each outcome was seen, in runs that have begun as the test does and passed over no page."""
+    """How often each outcome was seen, in runs that have begun as the test does and are not in doubt."""
     found: Counter[Seen] = Counter()
     for words, count in rows:
-        if words.get("made", 1) and not swapping.passed_over(words):
+        if words.get("made", 1) and not swapping.doubtful(words):
             found[_outcome(stage, words)] += count
     return found
 

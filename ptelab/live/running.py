@@ -19,7 +19,7 @@ from ptelab.litmus.resolve import Test
 from ptelab.live import binary, merging, swapping
 from ptelab.live.column import Unable
 from ptelab.live.merging import Ksm
-from ptelab.live.observed import ENTRIES, Seen, histogram, merged, passed_over, rows, swapped, unmade
+from ptelab.live.observed import ENTRIES, Seen, doubtful, histogram, merged, rows, swapped, unmade
 from ptelab.live.probe import Abilities
 from ptelab.live.program import CONTROL
 from ptelab.live.scenario import OpenFile, Stage
@@ -44,7 +44,7 @@ class Result:
     histogram: Counter[Seen] = field(default_factory=Counter)
     runs: int = 0
     unmade: int = 0  # runs that did not begin as the test does; nothing of them is counted
-    passed_over: int = 0  # runs in which MADV_PAGEOUT took no page; nothing of them is counted either
+    doubtful: int = 0  # runs in which MADV_PAGEOUT took no page or a wrong one; nothing of them is counted either
     swapped: int = 0  # runs in which a page was in swap behind a call of a column that is to bring it there
     merged: int = 0  # runs in which ksmd has certainly merged a page for a column
     seconds: float = 0.0
@@ -149,8 +149,8 @@ def _batch(stage: Stage, masks: dict[int, int], delay: int, seconds: float, resu
         result.merged += merged(found)
         result.swapped += swapped(found)
         result.unmade += unmade(found)
-        result.passed_over += passed_over(found)
-        result.runs += done - unmade(found) - passed_over(found)
+        result.doubtful += doubtful(found)
+        result.runs += done - unmade(found) - doubtful(found)
 
 
 class _Stop:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptelab.litmus.columns import calls_of
+from ptelab.litmus import syntax as s
+from ptelab.litmus.columns import calls, calls_of
 from ptelab.litmus.resolve import Bits, Test, Vma
 from ptelab.live import huge, keeper
 from ptelab.live.column import PAGE, Unable
@@ -34,9 +35,11 @@ _MAP_PRIVATE_FIXED_ANONYMOUS = 0x32
 _READ_WRITE = 3
 _PAUSE_NS = 20_000
 _TRIES = 400
+_FRAME = (1 << 55) - 1
 _SWAPPED_BIT, _PRESENT_BIT = 62, 63  # of pagemap
 ADVICE, RECLAIM = "advice", "reclaim"
 """How a column has a page taken."""
+_MAPPED = "mapped"
 
 _IN_MEMORY = ("/dev/zram", "/dev/ram", "/dev/pmem")
 
@@ -120,12 +123,20 @@ def on_for(test: Test, swap: Swap, directory: Path | None) -> Iterator[None]:
     if not test.swap or swap.is_on:
         yield
     else:
-        with area(_kind(test, swap), directory):
+        with area("zram" if _at_once(test) else swap.own[0], directory):
             yield
 
 
-def _kind(test: Test, swap: Swap) -> str:
-    return "zram" if _at_once(test) else swap.own[0]
+# Whether there are more pages that reclaim may take than slots for them.  An area of just so many slots would not do: a
+# page that its owner gives up while it is written keeps its slot until reclaim comes by, and nothing makes it come.
+def _full(test: Test) -> bool:
+    taken = {f"slot {b.slot}" for b in test.ptes.values() if b.slot}
+    for call in (call for c in test.columns for call in calls(c.process.body)):
+        if call.name == "reclaim_page" and isinstance(call.args[0], s.Name):
+            taken.add(call.args[0].name)
+        if call.name == "madvise" and isinstance(call.args[2], s.Name) and call.args[2].name == "MADV_PAGEOUT":
+            taken |= {b.page for b in test.ptes.values() if b.page}
+    return len(taken) > len(test.slots)
 
 
 def _at_once(test: Test) -> bool:
@@ -142,9 +153,8 @@ def unable(test: Test, abilities: Abilities) -> str:
         return swap.why
     if _at_once(test) and not (swap.at_once if swap.is_on else "zram" in swap.own):
         return "swap on a device that answers at once, as zram, is needed"
-    pages = {(b.page, b.slot) for b in test.ptes.values() if b.page or b.slot}
-    if len(pages) > len(test.slots):
-        return "swap has more room here than the test wants"
+    if _full(test):
+        return "swap does not get full here"
     places = [(name, bits) for (name, _), bits in test.ptes.items() if bits.slot]
     for name, bits in places:
         owners = [test.vmas[v].mm for v, b in places if b.slot == bits.slot]
@@ -163,6 +173,7 @@ class Swapping:
         words = stage.shared.words
         self.pause, self._found = words(2, 0, _PAUSE_NS), words()
         self._pagemaps = {mm: words() for mm in stage.test.mms}
+        self._frames: dict[str, int] = {}  # of pages as a run begins, times the size of a word
         self.words: dict[str, int] = {}  # what is remembered, by names for a result
 
     def begin(self, p: Program, mm: str, pagemap: Reg) -> None:
@@ -183,6 +194,7 @@ class Swapping:
         ]
         # Any page that a CPU has not yet put into the lists of reclaim is put there before it looks for some to take.
         p.call("madvise", _EMPTY, PAGE, _MADV_PAGEOUT)
+        self._note_frames(p, mm)
         if not places:
             return
         for address, value in places:
@@ -208,6 +220,31 @@ class Swapping:
         p.store(stage.made, 0)
         p.label(done)
 
+    def watch(self, page: str) -> None:
+        """What lies where a page was may be a copy: whether the page is mapped somewhere has to be known."""
+        if not self.stage.abilities.frames:
+            raise Unable("MADV_PAGEOUT may take a copy that lies where the page was, as frame numbers are hidden")
+        self._frames.setdefault(page, self.stage.shared.words())
+
+    def _note_frames(self, p: Program, mm: str) -> None:
+        for (name, page), bits in self.test.ptes.items():
+            if bits.page in self._frames and self.test.vmas[name].mm == mm:
+                pagemap, frame, word = p.reg(), p.reg(), self._frames[bits.page]
+                p.load(pagemap, self._pagemaps[mm])
+                p.call("pread64", pagemap, word, WORD, self.stage.address(name, page) // PAGE * WORD)
+                p.load(frame, word)
+                p.op("AND", frame, _FRAME, to=frame)
+                p.op("TIMES", frame, WORD, to=frame)
+                p.store(word, frame)
+
+    def look_at_page(self, p: Program, column: int, page: str) -> None:
+        """Remember, behind the call by which a column takes a page, how often that is mapped."""
+        if page in self._frames:
+            frame = p.reg()
+            p.load(frame, self._frames[page])
+            word = self.words.setdefault(f"{_MAPPED} {column}", self.stage.shared.words())
+            p.call("pread64", self.stage.abilities.kpagecount, word, WORD, frame)
+
     def look(self, p: Program, how: str, column: int, mm: str, address: int) -> None:
         """Remember, behind a call by which a column in an mm takes a page, what the entry is now."""
         if mm in self.test.children:
@@ -223,13 +260,19 @@ def swapped(words: Mapping[str, int]) -> bool:
     return any(word >> _SWAPPED_BIT & 1 for name, word in words.items() if name.startswith((ADVICE, RECLAIM)))
 
 
-def passed_over(words: Mapping[str, int]) -> bool:
-    """Whether MADV_PAGEOUT has left a page where it was.
+def doubtful(words: Mapping[str, int]) -> bool:
+    """Whether MADV_PAGEOUT has left a page where it was, or may have taken another one for it.
 
-    That may be since another CPU has not yet put it into the lists of reclaim, as it does with several at once; the
-    model has it there always.
+    The former may be since another CPU has not yet put it into the lists of reclaim, as it does with several at once;
+    the model has it there always.  The latter is so when one was taken and the right one is still mapped.
     """
-    return any(word >> _PRESENT_BIT for name, word in words.items() if name.startswith(ADVICE))
+    for name, word in words.items():
+        how, _, column = name.partition(" ")
+        if how == ADVICE and word >> _PRESENT_BIT:
+            return True
+        if how == RECLAIM and word >> _SWAPPED_BIT & 1 and words.get(f"{_MAPPED} {column}"):
+            return True
+    return False
 
 
 def shared_with(test: Test, mm: str, other: str) -> frozenset[str]:

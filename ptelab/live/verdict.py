@@ -112,8 +112,8 @@ def lines(verdict: Verdict) -> list[str]:
     ]
     if result.unmade:
         out.append(f"Left out {result.unmade} runs that did not begin as the test does")
-    if result.passed_over:
-        out.append(f"Left out {result.passed_over} runs in which MADV_PAGEOUT left the page")
+    if result.doubtful:
+        out.append(f"Left out {result.doubtful} runs in which MADV_PAGEOUT left the page, or took another")
     if merging.targets(test):
         out.append(f"KSM has merged a page in {result.merged} runs at least")
     if test.swap and result.swapped:
@@ -134,7 +134,7 @@ def json_object(verdict: Verdict, kernel: str) -> dict[str, Any]:
         "status": verdict.status,
         "runs": verdict.result.runs,
         "unmade": verdict.result.unmade,
-        "passed_over": verdict.result.passed_over,
+        "doubtful": verdict.result.doubtful,
         "merged": verdict.result.merged,
         "swapped": verdict.result.swapped,
         "seconds": round(verdict.result.seconds, 3),
