@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -48,11 +49,21 @@ def allowed(test: Test, wanted: list[str], options: Options) -> Allowed:
 
 # Everything that the answer depends on: the test, the model and this tool, each by its text.
 def _key(test: Test, wanted: list[str], options: Options) -> str:
+    model = _model_key(options.arch, options.model, options.patches, options.edits)
+    return objects.key("allowed", repr(test.litmus), options.arch, *wanted, model, _tool_key())
+
+
+@functools.cache
+def _model_key(arch: str, model: Path | None, patches: tuple[Path, ...], edits: tuple[tuple[str, str], ...]) -> str:
+    sources = Sources(arch, model, patches=patches, edits=dict(edits))
+    return objects.key(*(f"{text.path} {text.text}" for text in sources.texts()))
+
+
+@functools.cache
+def _tool_key() -> str:
     tool = Path(__file__).parent.parent
     code = [p.read_text(encoding="utf-8") for p in sorted(tool.rglob("*.py")) if p.parent.name != "commands"]
-    sources = Sources(options.arch, options.model, patches=options.patches, edits=dict(options.edits))
-    model = [f"{text.path} {text.text}" for text in sources.texts()]
-    return objects.key("allowed", repr(test.litmus), options.arch, *wanted, *model, *code)
+    return objects.key(*code)
 
 
 def explored(test: Test, wanted: list[str], options: Options) -> Allowed:

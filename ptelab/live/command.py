@@ -7,7 +7,7 @@ import functools
 import json
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from ptelab.live.report import Entry
 from ptelab.live.running import run, staged
 from ptelab.live.squeezed import squeezes
 from ptelab.live.squeezing import is_squeezing
-from ptelab.live.tracing import NoTracing, tracepoints
+from ptelab.live.tracing import NoTracing, Tracepoint, in_use, tracepoints
 from ptelab.live.verdict import Verdict
 from ptelab.native.sequential import Stopped
 
@@ -170,6 +170,8 @@ def _perform(session: Session, test: Test, outcomes: Allowed) -> Verdict:
 
 def _counts(session: Session, paths: Sequence[Path]) -> list[str]:
     statuses: list[str] = []
+    machine = session.abilities.machine
+    assert machine is not None
     for path in paths:
         scenarios = read(path)
         try:
@@ -179,30 +181,35 @@ def _counts(session: Session, paths: Sequence[Path]) -> list[str]:
             statuses += ["skipped"] * len(scenarios)
             continue
         model = ModelCounts(scenarios, session.options.arch, session.options.model, session.options.patches)
-        for scenario in scenarios:
-            try:
-                measured = measure(scenario, session.abilities, known, session.directory)
-            except (Unable, NoTracing) as error:
-                session.explain(f"Count {scenario.name} skipped: {error}")
-                statuses.append("skipped")
-                session.entries.append(_count_entry(session, path, scenario, "skipped", "", str(error)))
-                continue
-            except (Crashed, Hung) as error:
-                session.explain(f"!!! Count {scenario.name}: {error}")
-                statuses.append("failed")
-                session.entries.append(_count_entry(session, path, scenario, "failed", "", str(error)))
-                continue
-            try:
-                counted: Counts | str = model.counts(scenario)
-            except Stopped as error:
-                counted = f"the model stops: {error}"
-            statuses.append(_compare(session, scenario, counted, measured))
-            said = counted if isinstance(counted, str) else counted.show()
-            seen = "\n".join(c.show() for c in ([measured.usual] if measured.usual else dict.fromkeys(measured.counts)))
-            session.entries.append(_count_entry(session, path, scenario, statuses[-1], said, seen))
+        with in_use(known.values(), machine.numbers["perf_event_open"]):
+            statuses += [_count(session, path, scenario, known, model) for scenario in scenarios]
     if statuses:
         session.explain(verdicts.summary("counts", statuses))
     return statuses
+
+
+def _count(
+    session: Session, path: Path, scenario: Counting, known: Mapping[str, Tracepoint], model: ModelCounts
+) -> str:
+    try:
+        measured = measure(scenario, session.abilities, known, session.directory)
+    except (Unable, NoTracing) as error:
+        session.explain(f"Count {scenario.name} skipped: {error}")
+        session.entries.append(_count_entry(session, path, scenario, "skipped", "", str(error)))
+        return "skipped"
+    except (Crashed, Hung) as error:
+        session.explain(f"!!! Count {scenario.name}: {error}")
+        session.entries.append(_count_entry(session, path, scenario, "failed", "", str(error)))
+        return "failed"
+    try:
+        counted: Counts | str = model.counts(scenario)
+    except Stopped as error:
+        counted = f"the model stops: {error}"
+    status = _compare(session, scenario, counted, measured)
+    said = counted if isinstance(counted, str) else counted.show()
+    seen = "\n".join(c.show() for c in ([measured.usual] if measured.usual else dict.fromkeys(measured.counts)))
+    session.entries.append(_count_entry(session, path, scenario, status, said, seen))
+    return status
 
 
 def _count_entry(session: Session, path: Path, scenario: Counting, status: str, model: str, seen: str) -> Entry:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,23 @@ def tracepoints() -> dict[str, Tracepoint]:
     if missing:
         raise NoTracing(f"no tracepoint {missing[0]} is to be seen (tracefs needs root)")
     return found
+
+
+@contextlib.contextmanager
+def in_use(known: Iterable[Tracepoint], perf_event_open: int) -> Iterator[None]:
+    """Hold tracepoints open, by the number of the system call, so that no agent's end is the last use of one.
+
+    The kernel makes the last user of each wait for all CPUs, which takes longer than most of what is counted.
+    """
+    libc = ctypes.CDLL(None)
+    with contextlib.ExitStack() as stack:
+        for t in known:
+            this_process, any_cpu, no_group = ctypes.c_long(0), ctypes.c_long(-1), ctypes.c_long(-1)
+            number, flags = ctypes.c_long(perf_event_open), ctypes.c_long(0)
+            fd = libc.syscall(number, t.attributes(), this_process, any_cpu, no_group, flags)
+            if fd >= 0:  # who counts will say why not
+                stack.callback(os.close, fd)
+        yield
 
 
 def _read_formats(tracefs: Path) -> dict[str, Tracepoint]:

@@ -35,8 +35,12 @@ def compile_text(text: str, speed_level: int, keep: bool = True) -> Library:
     llvm.initialize_native_asmprinter()
     cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
     target = llvm.Target.from_default_triple()
-    machine = target.create_target_machine(cpu=cpu, features=features, opt=speed_level, jit=True)
-    versions = f"{llvmlite.__version__} {llvm.llvm_version_info} {target.triple}"
+    # Code without calls of the C library, which only optimising adds, need not reach far: it is shorter, and LLVM
+    # chooses its instructions in half the time.  Then all its sections must lie in one stretch, as `use_lmm` has it.
+    near = speed_level == 0 and "declare" not in text
+    model = {"reloc": "pic", "codemodel": "small"} if near else {}
+    machine = target.create_target_machine(cpu=cpu, features=features, opt=speed_level, jit=True, **model)
+    versions = f"{llvmlite.__version__} {llvm.llvm_version_info} {target.triple} {near}"
     name = objects.key(versions, cpu, features, str(speed_level), text) if keep else ""
     code = objects.get(name) if keep else None
     if code is None:
@@ -49,7 +53,7 @@ def compile_text(text: str, speed_level: int, keep: bool = True) -> Library:
         code = machine.emit_object(module)
         if keep:
             objects.put(name, code)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine, use_lmm=near or None)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     return Library(engine)
