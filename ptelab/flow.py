@@ -8,20 +8,22 @@ from collections.abc import Iterator
 from ptelab import ir
 
 
-def expr_vars(expr: ir.Expr) -> Iterator[str]:
-    """The variables that an expression reads."""
-    match expr:
-        case ir.Var(name):
-            yield name
-        case ir.Bin(_, a, b):
-            yield from expr_vars(a)
-            yield from expr_vars(b)
-        case ir.Not(a):
-            yield from expr_vars(a)
-        case ir.Select(c, a, b):
-            yield from expr_vars(c)
-            yield from expr_vars(a)
-            yield from expr_vars(b)
+def expr_vars(expr: ir.Expr) -> list[str]:
+    """The variables that an expression reads, in the order of their places there."""
+    found: list[str] = []
+    todo = [expr]
+    while todo:  # a loop, and no `match`: every analysis asks this of every expression
+        one = todo.pop()
+        kind = type(one)
+        if kind is ir.Var:
+            found.append(one.name)  # type: ignore[union-attr]
+        elif kind is ir.Bin:
+            todo += (one.b, one.a)  # type: ignore[union-attr]
+        elif kind is ir.Not:
+            todo.append(one.a)  # type: ignore[union-attr]
+        elif kind is ir.Select:
+            todo += (one.b, one.a, one.cond)  # type: ignore[union-attr]
+    return found
 
 
 def place_exprs(place: ir.Place) -> Iterator[ir.Expr]:
@@ -104,6 +106,8 @@ class Liveness:
     def __init__(self, function: ir.Function) -> None:
         self._function = function
         self.live_in: list[set[str]] = [set() for _ in function.blocks]
+        self._ends = [uses(block.term) for block in function.blocks]
+        self._steps = [[(defs(stmt), uses(stmt)) for stmt in block.stmts] for block in function.blocks]
         changed = True
         while changed:
             changed = False
@@ -116,10 +120,10 @@ class Liveness:
     def _at(self, number: int, index: int) -> set[str]:
         block = self._function.blocks[number]
         live: set[str] = set().union(*(self.live_in[s] for s in successors(block.term)))
-        live |= uses(block.term)
-        for stmt in reversed(block.stmts[index:]):
-            live -= set(defs(stmt))
-            live |= uses(stmt)
+        live |= self._ends[number]
+        for assigned, read in reversed(self._steps[number][index:]):
+            live.difference_update(assigned)
+            live |= read
         return live
 
     def before(self, block: int, index: int) -> frozenset[str]:
@@ -128,4 +132,4 @@ class Liveness:
 
     def across(self, block: int, index: int) -> frozenset[str]:
         """The variables live after the statement that it does not assign itself."""
-        return frozenset(self._at(block, index + 1) - set(defs(self._function.blocks[block].stmts[index])))
+        return frozenset(self._at(block, index + 1).difference(self._steps[block][index][0]))

@@ -12,7 +12,6 @@ A handle (pointer) is an integer: 0 is None, i + 1 is element i of the struct's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -301,14 +300,16 @@ class Module:
         raise KeyError(f"{place.struct}.{place.field}")
 
 
-def places(stmt: Stmt) -> Iterator[Place]:
+_ACCESSES = frozenset((Load, Store, Atomic, Lock))
+
+
+def places(stmt: Stmt) -> tuple[Place, ...]:
     """The places that a statement accesses itself, free loads of a Wait included."""
-    if isinstance(stmt, Load | Store | Atomic | Lock):
-        yield stmt.place
-    elif isinstance(stmt, Wait):
-        for load in stmt.pre:
-            yield load.place
-        yield stmt.place
+    if type(stmt) in _ACCESSES:
+        return (stmt.place,)  # type: ignore[union-attr]
+    if isinstance(stmt, Wait):
+        return (*(load.place for load in stmt.pre), stmt.place)
+    return ()
 
 
 def is_shared(module: Module, place: Place) -> bool:

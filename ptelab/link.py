@@ -177,9 +177,10 @@ def with_ghost_calls(module: ir.Module, roots: Iterable[str], ghost_roots: Itera
         ghost = ghost or function.ghost
         made.functions[key] = copy = replace(function, name=key, ghost=ghost, blocks=[])
         for block in function.blocks:
-            stmts: list[ir.Stmt] = [
-                replace(s, function=instance(s.function, ghost)) if isinstance(s, ir.Call) else s for s in block.stmts
-            ]
+            stmts = list(block.stmts)
+            for i, stmt in enumerate(stmts):
+                if isinstance(stmt, ir.Call) and (callee := instance(stmt.function, ghost)) != stmt.function:
+                    stmts[i] = replace(stmt, function=callee)
             copy.blocks.append(ir.Block(stmts, block.term))
         return key
 

@@ -355,13 +355,15 @@ class Values:
 
     def value(self, expr: ir.Expr, env: Env) -> Value:
         """What an expression may be."""
+        kind = type(expr)  # most are one of these two, and `match` would take longer than all the rest
+        if kind is ir.Var:
+            return env[expr.name]  # type: ignore[union-attr]
+        if kind is ir.Const:
+            number = expr.value  # type: ignore[union-attr]
+            if number not in self._constants:
+                self._constants[number] = frozenset((int(number),))
+            return self._constants[number]
         match expr:
-            case ir.Var(name):
-                return env[name]
-            case ir.Const(number):
-                if number not in self._constants:
-                    self._constants[number] = frozenset((int(number),))
-                return self._constants[number]
             case ir.Bin(op, a, b):
                 x = self.value(a, env)
                 if op == "and" or op == "or":
@@ -380,6 +382,7 @@ class Values:
                 if truth is not None and 0 not in truth:
                     return x
                 return y if truth == _ZERO else join(x, y)
+        raise AssertionError(expr)
 
     def _connected(self, is_or: bool, left: Value, right: ir.Expr, env: Env) -> Value:
         truths = _truths(left)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ptelab import flow, ir, irtext
 
 
@@ -16,14 +18,15 @@ _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 _ARITHMETIC = {"+", "-", "*", "//", "%", "&", "|", "^", "<<", ">>"}
 
 
-def verify(module: ir.Module) -> None:
-    """Raise VerifyError unless the module is well-formed."""
+def verify(module: ir.Module, known: Collection[str] = ()) -> None:
+    """Raise VerifyError unless the module is well-formed; `known` are functions that need no look."""
     for name, struct in module.structs.items():
         _struct(module, name, struct)
     for name, function in module.functions.items():
         if name != function.name:
             raise VerifyError(f"function {function.name} is filed under {name}")
-        _Function(module, function).check()
+        if name not in known:
+            _Function(module, function).check()
 
 
 def _struct(module: ir.Module, name: str, struct: ir.Struct) -> None:

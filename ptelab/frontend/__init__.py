@@ -17,7 +17,7 @@ __all__ = ["Compiled", "DialectError", "Root", "compile_all", "compile_model", "
 def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
     """Lower all that the roots need.  A root is 'module:function', or a plain name in the first overlay."""
     compiled = lower.compile_model(sources, roots)
-    verify(compiled.module)
+    verify(compiled.module, compiled.known)
     return compiled
 
 

@@ -55,6 +55,7 @@ class Compiled:
     names: dict[str, tuple[str, str]] = field(default_factory=dict)  # IR function: path in the model, name there
     threads: list[Root] = field(default_factory=list)  # of a program
     observed: tuple[str, ...] = ()  # what the results of a program's `final` are
+    known: set[str] = field(default_factory=set)  # functions that were lowered for another test, and verified then
 
 
 def compile_model(sources: Sources, roots: Sequence[str]) -> Compiled:
@@ -143,6 +144,7 @@ class _Lowering:
         self.hooks: dict[FunctionDecl, list[hooks.Hook]] = {}
         self.uses: dict[str, int] = {}
         self.known: _Known = {}
+        self.taken: list[Key] = []  # from `known`
         self.declared: dict[tuple[str, str], FunctionDecl] = {}
 
     def load(self, path: str) -> File:
@@ -201,6 +203,7 @@ class _Lowering:
         place = (_place(key), key.decl.file.text.text)
         if place in self.known:
             function, called = self.known[place]
+            self.taken.append(key)
             return function, {self._key(callee): (file, node) for callee, file, node in called}
         function, f = self._lower(key)
         if key.decl.file.text.path not in self.program.sources.overlay and not f.inlined:
@@ -312,7 +315,8 @@ class _Lowering:
         docs = {self.name_of(key): ast.get_docstring(key.decl.node) or "" for key in order}
         names = {self.name_of(key): (key.decl.file.text.path, key.decl.name) for key in order}
         defaults = {p.name: p.default for p in self.program.params.values() if p.default is not None}
-        return Compiled(module, defaults, situations, flags, docs, names)
+        known = {self.name_of(key) for key in self.taken}
+        return Compiled(module, defaults, situations, flags, docs, names, known=known)
 
     def _structs_used(self, module: ir.Module) -> set[str]:
         """The structs that functions name, and those to which their members lead."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -308,5 +309,6 @@ class FunctionCoder(Emitter):
                 self.places.access(stmt)
 
 
+@functools.lru_cache(1 << 16)
 def _id(name: str) -> str:
     return "".join(c if c.isalnum() or c == "_" else "." for c in name)
