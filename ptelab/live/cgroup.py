@@ -16,6 +16,7 @@ from ptelab.live import room
 from ptelab.live.column import PAGE, Unable
 
 _TRIES = 20
+_BATCH_BYTES = 32 * PAGE  # a limit makes the kernel take so much at a time; asked for all at once, it takes far more
 _SECONDS = 10.0
 
 
@@ -36,20 +37,22 @@ class Group:
         return int((self.path / name).read_text(encoding="ascii"))
 
     def squeeze(self, size: int) -> None:
-        """Let the kernel take so many bytes from it.  Raises Unable."""
+        """Let the kernel take so many bytes from it, a batch at a time.  Raises Unable."""
         goal = (self.usage() - size) // PAGE * PAGE
         name = "memory.reclaim" if self.unified else "memory.limit_in_bytes"
-        for _ in range(_TRIES):
-            wanted = self.usage() - goal if self.unified else goal
-            if self.unified and wanted <= 0:
+        refused = 0
+        while refused < _TRIES:
+            if self.unified and self.usage() <= goal:
                 return
             try:
-                (self.path / name).write_text(str(wanted), encoding="ascii")
+                (self.path / name).write_text(str(_BATCH_BYTES if self.unified else goal), encoding="ascii")
             except OSError as error:  # what is in use at the moment is passed over
                 if error.errno not in (errno.EBUSY, errno.EAGAIN):
                     raise Unable(f"{name}: {error.strerror}") from error
+                refused += 1
             else:
-                return
+                if not self.unified:
+                    return
         raise Unable(f"{name}: the kernel does not free {size >> 20} MB")
 
 

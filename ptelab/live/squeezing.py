@@ -221,7 +221,7 @@ def _direct(scenario: Squeezing, size: int, child: int, ours: Group, talk: _Talk
     charged = ours.usage() - before
     talk.on()
     talk.wait()
-    mapped = int(Path(f"/proc/{child}/statm").read_text(encoding="ascii").split()[2])
+    mapped = _mapped(child)
     if mapped < scenario.pages:
         raise Unable(f"faults map {mapped} of {scenario.pages} pages: not all that lies around them")
     if scenario.old:
@@ -233,6 +233,18 @@ def _direct(scenario: Squeezing, size: int, child: int, ours: Group, talk: _Talk
         talk.wait()
     ours.squeeze(size * charged // (scenario.pages * PAGE))
     talk.on()
+
+
+# How many pages of the area are mapped.  Counters of a whole process can be some behind, up to Linux 6.1.
+def _mapped(child: int) -> int:
+    words = iter(Path(f"/proc/{child}/smaps").read_text(encoding="utf-8").split())
+    for word in words:
+        if word.startswith(f"{_AREA:x}-"):
+            break
+    for word in words:
+        if word == "Rss:":
+            return int(next(words)) * 1024 // PAGE
+    return 0
 
 
 def sorts(scenario: Squeezing) -> tuple[int, int]:
