@@ -17,7 +17,6 @@ from linux.memcontrol import mem_cgroup
 from linux.mm import folio_pfn, folio_put, folio_try_get
 from linux.mm_types import Folio, mm_struct
 from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
-from linux.mmzone import LRU_LISTS
 from linux.page_flags import folio_test_clear_lru
 from linux.types import FILE_PAGES, Errno, pgoff_t
 from memcg_v1 import mem_cgroup_move_account
@@ -35,7 +34,7 @@ from mm.mprotect import sys_mprotect
 from mm.mremap import sys_mremap
 from mm.rmap import CONTENDED, folio_referenced
 from mm.truncate import truncate_setsize
-from mm.vmscan import folio_isolate_lru, folio_list, reclaim_pages
+from mm.vmscan import folio_list, reclaim_pages
 
 from ptelab.lang import Ghost, at, choose, index_of, new, struct, thread_id, u3, u4, u5, u8, wait_until
 
@@ -244,25 +243,15 @@ def age(mapping: address_space, index: pgoff_t) -> u4:
     return 1 if referenced == CONTENDED else referenced
 
 
-def take_from_lru(mapping: address_space, index: pgoff_t) -> Folio | None:
-    """Take a page of a file from the LRU, with a reference; None if it is not there, or somebody else has it.
-
-    Without lists nobody asks whether a page of a file is on the LRU.
-    """
-    folio = filemap_get_entry(mapping, index)
-    if LRU_LISTS == 0 or folio is None:
-        return folio
-    taken = folio_isolate_lru(folio)
-    folio_put(folio)
-    return folio if taken else None
-
-
 def reclaim(mapping: address_space, index: pgoff_t, nr: pgoff_t) -> None:
-    """Reclaim takes the pages of a range of a file that are clean and not in use, whether or not they were accessed."""
+    """Reclaim takes the pages of a range of a file that are clean and not in use, whether or not they were accessed.
+
+    They are on no lists: `squeeze` is for tests with LRU_LISTS.
+    """
     folios = new(folio_list)
     for i in range(FILE_PAGES):
         if index <= i and i < index + nr:
-            folios.folio[i] = take_from_lru(mapping, i)
+            folios.folio[i] = filemap_get_entry(mapping, i)
     reclaim_pages(folios)
 
 

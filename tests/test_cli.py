@@ -80,6 +80,7 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
         ("munmap(x", "mumnap(x", ["mumnap", "munmap(addr, len)"]),
         ("munmap(x, PAGE_SIZE)", "munmap(x)", ["munmap takes 2"]),
         ("munmap(x, PAGE_SIZE)", "munmap(x, 17)", ["PAGE_SIZE"]),
+        ("munmap(x, PAGE_SIZE)", "clear_refs_accessed()", ["is about pages on lists", "Bounds=LRU_LISTS:1"]),
         ("WRITE_ONCE(*x, 2);", "while (1) ;", ["while"]),
         ("WRITE_ONCE(*x, 2);", "*x = 2;", ["WRITE_ONCE"]),
         ("WRITE_ONCE(*x, 2);", "WRITE_ONCE(*x, 2)", ["';'"]),
@@ -92,6 +93,24 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 def test_a_malformed_litmus_file_is_located(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
     """No mistake in a litmus file may be reported without its place and what to write."""
     path = small(tmp_path, (old, new))
+    is_one_line_and_exit_2(run("check", path), f"{path}:", *words)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("file f", "shmem f", ["pages of files on disk"]),
+        ("flags:shared", "flags:shared,locked:1", ["neither locked nor huge"]),
+        (
+            "P0(char __user *x)",
+            "P0(char __user *x, struct file *f)\n{ reclaim(f, 0, 1); }\nP1(char __user *x)",
+            ["squeeze"],
+        ),
+    ],
+)
+def test_what_is_on_no_list_is_refused(tmp_path: Path, old: str, new: str, words: list[str]) -> None:
+    """Pages that the model would put on no list, or take off none, must not be reclaimed by lists."""
+    path = small(tmp_path, ("Arch=", "Bounds=LRU_LISTS:1\nArch="), (old, new))
     is_one_line_and_exit_2(run("check", path), f"{path}:", *words)
 
 

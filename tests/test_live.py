@@ -221,6 +221,13 @@ def test_what_cannot_be_done_says_why() -> None:
     assert "Test scan+store skipped: a driver's memory is needed" in text
 
 
+def test_a_squeeze_is_not_of_a_test_alone() -> None:
+    """Reclaim must not be held against the model when it finds more than the pages of a test."""
+    status, text = live("squeeze+load")
+    assert status == 4
+    assert "Test squeeze+load skipped: a process has more in memory" in text
+
+
 def hear_interrupts() -> None:
     """What a process does before it is to be interrupted: a shell's background job is told to ignore that."""
     interrupts.signal(interrupts.SIGINT, interrupts.default_int_handler)

@@ -79,12 +79,12 @@ def generate(test: Test, api: Api, watch: Sequence[Observation] = ()) -> Generat
 
 # Lists by age are of pages of files: nothing puts others there, or takes locked ones off.
 def _check_lists(test: Test) -> None:
+    for call in (c for column in test.columns for c in calls(column.process.body)):
+        if call.name in ("squeeze", "clear_refs_accessed") and not test.has_lists:
+            raise test.error(call.pos, f"{call.name} is about pages on lists", "Bounds=LRU_LISTS:1 as well")
+        if call.name in ("reclaim", "reclaim_page") and test.has_lists:
+            raise test.error(call.pos, f"{call.name} takes pages that are on no list", "squeeze")
     if not test.has_lists:
-        for call in (c for column in test.columns for c in calls(column.process.body)):
-            if call.name in ("squeeze", "clear_refs_accessed"):
-                raise test.error(
-                    call.pos, f"{call.name} means something to pages on lists only", "Bounds=LRU_LISTS:1 as well"
-                )
         return
     others = [v for v in test.vmas.values() if v.locked or not (v.shared or v.hole)]
     if others or any(f.shmem or f.device for f in test.files.values()) or any(b.huge for b in test.ptes.values()):

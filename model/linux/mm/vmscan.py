@@ -208,8 +208,6 @@ def folio_check_references(folio: Folio) -> folio_references:
     file is left alone anyway.
     """
     referenced_ptes = folio_referenced(folio, True)
-    if LRU_LISTS == 0:
-        return folio_references.FOLIOREF_KEEP if referenced_ptes != 0 else folio_references.FOLIOREF_RECLAIM
     if referenced_ptes == CONTENDED:
         return folio_references.FOLIOREF_KEEP
     referenced_folio = folio_test_clear_referenced(folio)
@@ -226,7 +224,7 @@ def shrink_folio(folio: Folio, ignore_references: bool) -> bool:
 
     Differs: Linux has it in mm/vmscan.c as the body of shrink_folio_list's loop.
     Left out: PG_reclaim, so that no folio is waited for that is written back; without LRU_LISTS, what becomes of folios
-    that stay, and that a folio that was used stays only for a time.
+    that stay.
     """
     if not folio_trylock(folio):
         return False
