@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ptelab import frontend, ir
+from ptelab.live.mapping import Behind, setup_lines
 from ptelab.native.sequential import Event, Sequential
 from ptelab.source import SourceError, Sources, Text
 
@@ -222,27 +223,13 @@ def _module(scenarios: Sequence[Counting]) -> str:
 
 
 def _setup(scenario: Counting) -> list[str]:
-    start, pages = BASE_PAGE + scenario.offset, scenario.pages
-    flags = ["VM_READ", "VM_MAYWRITE"] + ["VM_WRITE"] * scenario.writable + ["VM_SHARED"] * scenario.shared
-    lines = [
-        "    setup_mm(at(mm_struct, 0))",
-        "    setup_mm(at(mm_struct, 1))",
-        "    setup_cpu(0, at(mm_struct, 0))",
-        "    setup_task(0, 0, at(mm_struct, 0))",
-        "    setup_zero_page()",
-    ]
-    mapping, offset = "None", start
-    if scenario.memory != "anonymous":
-        mapping, offset = "at(address_space, 0)", 0
-        lines += [
-            f"    setup_file({mapping}, False, {scenario.memory == 'memfd'})",
-            f"    for i in range({pages}):",
-            f"        setup_file_page({mapping}, i, at(Folio, i), 1)",
-            # What is written to a file in memory stays dirty, having no disk to go to.
-            *(["        at(Folio, i).PG_dirty = True"] if scenario.memory == "memfd" else []),
-        ]
-    place = f"at(vm_area_struct, 0), at(mm_struct, 0), {start}, {pages}, {mapping}, {offset}"
-    return [*lines, f"    setup_vma({place}, {' | '.join(flags)})"]
+    return setup_lines(
+        _BEHIND[scenario.memory], BASE_PAGE + scenario.offset, scenario.pages, writable=scenario.writable,
+        shared=scenario.shared, stays_dirty=scenario.memory == "memfd",
+    )  # fmt: skip
+
+
+_BEHIND: dict[str, Behind] = {"anonymous": "nothing", "memfd": "memory", "disk": "disk"}
 
 
 def _lines(s: Statement, start: int) -> list[str]:

@@ -11,6 +11,7 @@ from ptelab.litmus.profiles import PROFILES, base
 from ptelab.live.counting import WithoutInvariants
 from ptelab.live.kernels.observed import WHEN, Collector, Observed
 from ptelab.live.kernels.scenarios import CHILD, PAGES_MAX, PARENT, WINDOW, Scenario, Statement
+from ptelab.live.mapping import Behind, setup_lines
 from ptelab.native.sequential import Event, Sequential
 
 ENTRIES = WINDOW
@@ -200,28 +201,15 @@ def processes(statements: Sequence[Statement]) -> list[int]:
 
 
 def _setup(scenario: Scenario) -> list[str]:
-    start, pages = BASE_PAGE + scenario.offset, scenario.pages
-    flags = ["VM_READ", "VM_MAYWRITE"] + ["VM_WRITE"] * scenario.writable + ["VM_SHARED"] * scenario.shared
-    lines = [
-        "    setup_mm(at(mm_struct, 0))",
-        "    setup_mm(at(mm_struct, 1))",
-        "    setup_cpu(0, at(mm_struct, 0))",
-        "    at(mm_struct, 1).mm_users = 1",
-        "    setup_task(0, 0, at(mm_struct, 0))",
-        "    setup_zero_page()",
-    ]
-    mapping, offset = "None", start
-    if scenario.memory != "anonymous":
-        mapping, offset = "at(address_space, 0)", 0
-        lines += [
-            f"    setup_file({mapping}, False, {scenario.memory == 'memory'})",
-            f"    for i in range({pages}):",
-            f"        setup_file_page({mapping}, i, at(Folio, i), 1)",
-            # Neither tmpfs nor ramfs has a disk to write to.
-            "        at(Folio, i).PG_dirty = True",
-        ]
-    place = f"at(vm_area_struct, 0), at(mm_struct, 0), {start}, {pages}, {mapping}, {offset}"
-    return [*lines, f"    setup_vma({place}, {' | '.join(flags)})"]
+    lines = setup_lines(
+        _BEHIND[scenario.memory], BASE_PAGE + scenario.offset, scenario.pages, writable=scenario.writable,
+        shared=scenario.shared, stays_dirty=True,
+    )  # fmt: skip
+    return [*lines, "    at(mm_struct, 1).mm_users = 1"]
+
+
+# Neither tmpfs nor ramfs has a disk to write to; but ramfs, unlike tmpfs, wants to know of stores.
+_BEHIND: dict[str, Behind] = {"anonymous": "nothing", "memory": "memory", "disk": "disk"}
 
 
 def _body(statements: Sequence[Statement], start: int) -> list[str]:
