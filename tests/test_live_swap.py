@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -104,6 +105,34 @@ def test_tests_without_swap_run_without_it() -> None:
     before = SWAPS.read_text()
     status, text = live("swapout+store", "reclaim+pin_fast", "--swap")
     assert status == 0, text
+    assert SWAPS.read_text() == before
+
+
+COW = r"""
+#include <stdio.h>
+int main(void)
+{
+	char line[200];
+	int lines = 0;
+	FILE *swaps = fopen("/proc/swaps", "r");
+
+	while (fgets(line, sizeof(line), swaps))
+		lines++;
+	puts("TAP version 13\n1..1");
+	printf("ok 1 %sBasic COW after fork() ... with swapped out base page\n", lines > 1 ? "" : "# SKIP ");
+	return 0;
+}
+"""
+
+
+def test_the_kernels_own_tests_have_swap(tmp_path: Path) -> None:
+    """They must have some with --swap, none without, and nothing may be left of it."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc")
+    before = SWAPS.read_text()
+    (tmp_path / "cow.c").write_text(COW)
+    assert "cow: 1 cases: 1 skipped" in live("--kselftest", str(tmp_path), "cow")[1]
+    assert "cow: 1 cases: 1 same" in live("--kselftest", str(tmp_path), "cow", "--swap")[1]
     assert SWAPS.read_text() == before
 
 
