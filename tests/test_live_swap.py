@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from test_live import hear_interrupts, wrong_model
 
 from ptelab.cli import cli
-from ptelab.live import swapping
+from ptelab.live import keeper, swapping
 from ptelab.live.probe import probe
 
 SWAPS = Path("/proc/swaps")
@@ -106,6 +106,23 @@ def test_tests_without_swap_run_without_it() -> None:
     status, text = live("swapout+store", "reclaim+pin_fast", "--swap")
     assert status == 0, text
     assert SWAPS.read_text() == before
+
+
+def test_two_do_not_disturb_each_other() -> None:
+    """No swap may go on while another one performs a test that wants none, nor may that begin while there is some."""
+    with keeper.alone(5, keeper.SWAPS, shared=True) as ours:
+        assert ours
+        process = keeper.start({"swap": "file", "directory": None, "bytes": swapping.BYTES})
+        time.sleep(0.5)
+        assert not swapping.areas()
+    try:
+        assert process.stdout is not None and "ready" in process.stdout.readline()
+        assert len(swapping.areas()) == 1
+        with keeper.alone(0.1, keeper.SWAPS, shared=True) as ours:
+            assert not ours
+    finally:
+        keeper.end(process)
+    assert not swapping.areas()
 
 
 COW = r"""

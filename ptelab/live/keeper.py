@@ -35,6 +35,7 @@ KNOBS = ("/sys/kernel/mm/ksm", "/sys/kernel/mm/transparent_hugepage")
 """Where the settings are that tests alter."""
 
 KSM = Path("/sys/kernel/mm/ksm")
+SWAPS = "/proc/swaps"
 _KSM_RUN = str(KSM / "run")
 _ZRAM = Path("/sys/class/zram-control")
 _SWAP_MAGIC = b"SWAPSPACE2"
@@ -42,7 +43,7 @@ _SET_CHILD_SUBREAPER = 36
 _NEW_IPC = 0x08000000
 _TICK_S = 0.02
 _GRACE_S = 5.0
-_BUSY_S = 60.0
+BUSY_S = 60.0
 _FORGET_S = 1.0
 
 
@@ -88,10 +89,13 @@ def _read(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def alone(seconds: float) -> Iterator[bool]:
-    """Be the only one that alters how KSM runs, if the others give way within some seconds.  Without KSM all may."""
+def alone(seconds: float, path: str = _KSM_RUN, shared: bool = False) -> Iterator[bool]:
+    """Be the only one that alters how KSM runs, or something else, if others give way within some seconds.
+
+    Shared: let nobody alter it.  Where there is nothing to alter, all may.
+    """
     try:
-        fd = os.open(_KSM_RUN, os.O_RDONLY)
+        fd = os.open(path, os.O_RDONLY)
     except OSError:
         yield True
         return
@@ -99,7 +103,7 @@ def alone(seconds: float) -> Iterator[bool]:
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(OSError):
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
                 break
             if time.monotonic() > deadline:
                 yield False
@@ -182,6 +186,11 @@ def swap(kind: str, directory: str | None, size: int) -> dict[str, object]:
 
     The result says `why` when that cannot be, or what is left of it.
     """
+    with alone(BUSY_S, SWAPS) as ours:
+        return _swap(kind, directory, size) if ours else {"why": "somebody else has some for long"}
+
+
+def _swap(kind: str, directory: str | None, size: int) -> dict[str, object]:
     with _swap_file(directory, size) if kind == "file" else _swap_memory(size) as (path, why):
         if why := why or _swap_header(path, size) or _swap_call("swapon", path, 0):
             return {"why": why}
@@ -264,7 +273,7 @@ def run(argv: list[str], directory: Path, seconds: float) -> dict[str, object]:
     What it says is in the files out and err.  The result: its `status`, or why it has none, and the settings that are
     not what they were.
     """
-    with alone(_BUSY_S) as ours:
+    with alone(BUSY_S) as ours:
         return _run(argv, directory, seconds) if ours else {"status": None, "refused": [f"{_KSM_RUN} is in use"]}
 
 

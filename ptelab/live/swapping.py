@@ -64,7 +64,8 @@ class Swap:
 
 def probe(may_make: bool, directory: Path | None) -> Swap:
     """Whether there is swap; where there is none, and some may be made, whether that works."""
-    devices = areas()
+    with keeper.alone(keeper.BUSY_S, keeper.SWAPS, shared=True):  # what another one has for a test does not count
+        devices = areas()
     if devices:
         return Swap("", at_once=all(device.startswith(_IN_MEMORY) for device in devices))
     if not may_make:
@@ -82,7 +83,7 @@ def probe(may_make: bool, directory: Path | None) -> Swap:
 def areas() -> list[str]:
     """The files and devices that are on."""
     with contextlib.suppress(OSError):
-        return [line.split()[0] for line in Path("/proc/swaps").read_text(encoding="utf-8").splitlines()[1:]]
+        return [line.split()[0] for line in Path(keeper.SWAPS).read_text(encoding="utf-8").splitlines()[1:]]
     return []
 
 
@@ -119,9 +120,14 @@ def on() -> Iterator[str]:
 
 @contextlib.contextmanager
 def on_for(test: Test, swap: Swap, directory: Path | None) -> Iterator[None]:
-    """What a test needs of swap, as long as it runs.  Raises Unable."""
-    if not test.swap or swap.is_on:
+    """What a test needs of swap, or that there is none, as long as it runs.  Raises Unable."""
+    if swap.is_on or not (test.swap or _reclaims(test)):
         yield
+    elif not test.swap:
+        with keeper.alone(keeper.BUSY_S, keeper.SWAPS, shared=True) as alone:
+            if not alone:
+                raise Unable("swap is on")
+            yield
     else:
         with area("zram" if _at_once(test) else swap.own[0], directory):
             yield
@@ -139,6 +145,10 @@ def _full(test: Test) -> bool:
     return len(taken) > len(test.slots)
 
 
+def _reclaims(test: Test) -> bool:
+    return any("reclaim_page" in calls_of(c.process.body) for c in test.columns)
+
+
 def _at_once(test: Test) -> bool:
     return bool(test.bounds.get("SWP_SYNCHRONOUS_IO"))
 
@@ -147,8 +157,7 @@ def unable(test: Test, abilities: Abilities) -> str:
     """Why a test cannot have the swap that it needs, or needs that there is none; empty when it can."""
     swap = abilities.swap
     if not test.swap:
-        reclaims = any("reclaim_page" in calls_of(c.process.body) for c in test.columns)
-        return "swap is on" if swap.is_on and reclaims else ""
+        return "swap is on" if swap.is_on and _reclaims(test) else ""
     if swap.why:
         return swap.why
     if _at_once(test) and not (swap.at_once if swap.is_on else "zram" in swap.own):
