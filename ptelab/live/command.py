@@ -130,7 +130,7 @@ def _skip(session: Session, test: Test, why: str) -> str:
 
 
 def _entry(session: Session, test: Test, status: str, allows: str, seen: str) -> Entry:
-    repeat = session.command(test.name)
+    repeat = session.command(test.name + (" --swap" if test.swap and session.abilities.swap.own else ""))
     return Entry("test", test.name, test.question, session.kernel, status, allows, seen, repeat)
 
 

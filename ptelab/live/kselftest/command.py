@@ -168,7 +168,7 @@ def kselftest(directory: Path, names: Sequence[str], options: Options, swap: boo
             echo(json.dumps(line.json(kernel), ensure_ascii=False) if as_json else line.text())
         _conclude(program, compared, explain)
     explain(f"{len(lines)} cases: {_counted(lines)}")
-    entries += [_entry(line, kernel, directory, options) for line in lines if line.row and line.row.twin]
+    entries += [_entry(line, kernel, directory, options, swap) for line in lines if line.row and line.row.twin]
     return _status(programs, lines)
 
 
@@ -229,9 +229,10 @@ def _status(programs: Sequence[Program], lines: Sequence[Line]) -> int:
     return OK if "ok" in statuses else SKIPPED
 
 
-def _entry(line: Line, kernel: str, directory: Path, options: Options) -> Entry:
+def _entry(line: Line, kernel: str, directory: Path, options: Options, swap: bool) -> Entry:
     assert line.row is not None and line.model is not None
     words = ["ptelab live", *(f"--patch {patch}" for patch in options.patches), f"--kselftest {directory}"]
+    words += ["--swap"] if swap else []
     return Entry(
         "kselftest", f"{line.program} {line.case.number}", line.title, kernel, line.status,
         f"{line.model.word}\n{line.row.twin}: {line.model.result}",
