@@ -238,7 +238,7 @@ def age(mapping: address_space, index: pgoff_t) -> u4:
     """What reclaim does to a page that it may take: make its entries old; how many mappings have used it."""
     folio = filemap_get_entry(mapping, index)
     assert folio is not None
-    referenced = folio_referenced(folio, False)
+    referenced, vm_flags = folio_referenced(folio, False)
     folio_put(folio)
     return 1 if referenced == CONTENDED else referenced
 

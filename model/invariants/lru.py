@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The lists of folios by age, and what reclaim finds there."""
 
+from linux.fs import i_mmap_trylock_read
 from linux.memcontrol import mem_cgroup
 from linux.mm_inline import lruvec_del_folio
 from linux.mm_types import Folio
 from linux.mmzone import LRU_LISTS, NR_LRU_LISTS, lru_list, lruvec
-from mm.rmap import CONTENDED, folio_referenced
 from mm.swap import __page_cache_release, folio_activate, folio_mark_accessed
 from mm.vmscan import (
     ISOLATED_MAX,
@@ -94,10 +94,10 @@ def sometimes_used(result: folio_references) -> None:
         reach("reclaim_keeps")
 
 
-@on_return(folio_referenced)
-def sometimes_contended(result: u4) -> None:
+@on_return(i_mmap_trylock_read)
+def sometimes_contended(result: bool) -> None:
     """Whether a page was used is not known, as somebody has the lock of the file's mappings."""
-    if result == CONTENDED:
+    if not result:
         reach("rmap_contended")
 
 

@@ -170,6 +170,7 @@ class _Setup:
         for vma in (v for v in test.vmas.values() if not v.hole):
             flags = ["VM_READ", *(["VM_WRITE"] if vma.write else []), *([] if vma.readonly else ["VM_MAYWRITE"])]
             flags += ["VM_SHARED"] if vma.shared and not vma.readonly else []
+            flags += ["VM_EXEC"] if vma.program else []
             flags += ["VM_LOCKED"] if vma.locked else []
             flags += ["VM_PFNMAP"] if vma.file and test.files[vma.file].device else []
             self.used.update(flags)

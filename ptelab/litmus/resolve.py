@@ -21,7 +21,7 @@ _PTE_SYNONYMS = {"af": "young", "db": "dirty", "dbm": "write", "present": "valid
 _PTE_FIELDS = ("oa", "valid", "write", "dirty", "young", "exclusive", "huge", "ksm")
 _VMA_PARTS = ("mm", "file", "pgoff", "pages", "start", "prot", "flags", "locked")
 _FLAGS = {"shared": True, "private": False, "hole": True, "readonly": True}
-_PROT = {"r": False, "rw": True}
+_PROT = {"r": False, "rw": True, "rx": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ class Vma:
     hole: bool = False  # only addresses, where nothing is mapped yet
     readonly: bool = False  # shared, of a file that was opened for reading only
     locked: bool = False  # its memory is locked, as by mlock(2)
+    program: bool = False  # it may be executed
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,7 +395,7 @@ class _Init:
         vma = Vma(
             len(test.vmas), item.name, mm, file, pgoff, pages, number("start", last), _PROT[word("prot", _PROT, "rw")],
             shared, hole, "flags" in given and given["flags"].value == "readonly",
-            number("locked", 0) != 0,
+            number("locked", 0) != 0, "prot" in given and given["prot"].value == "rx",
         )  # fmt: skip
         if vma.readonly:
             vma = replace(vma, write=False)

@@ -29,7 +29,7 @@ TEST_AREA = 0x200000000
 WATCH_AREA, WATCH_BYTES = 0x300000000, 16 * TABLE_BYTES
 """Where the agent maps files itself, to look at them."""
 
-PROT_READ, PROT_WRITE = 1, 2
+PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
 MADV_DONTNEED, MADV_DONTFORK, MADV_DOFORK, MADV_DONTDUMP = 4, 10, 11, 16
 MLOCK_ONFAULT = 1
@@ -351,6 +351,7 @@ class Director:
         else:
             flags |= MAP_ANONYMOUS
         prot = PROT_READ | (PROT_WRITE if vma.write or self._written_first(vma) else 0)
+        prot |= PROT_EXEC if vma.program else 0
         p.call("mmap", start, size, prot, flags, fd, offset)
         if vma.number % 2:
             p.call("madvise", start, size, MADV_DONTDUMP)  # or two of them would be merged into one

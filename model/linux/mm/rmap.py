@@ -51,8 +51,9 @@ from linux.mm import (
     is_cow_mapping,
 )  # fmt: skip
 from linux.mm_inline import pte_install_uffd_wp_if_needed
-from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, Folio, mm_struct, vm_area_struct
+from linux.mm_types import MM_ANONPAGES, MM_FILEPAGES, MM_SWAPENTS, Folio, mm_struct, vm_area_struct, vm_flags_t
 from linux.mmap_lock import mmap_assert_locked
+from linux.mmzone import LRU_LISTS
 from linux.page_flags import (
     ClearPageAnonExclusive,
     PageAnonExclusive,
@@ -514,22 +515,23 @@ def folio_referenced_one(folio: Folio, vma: vm_area_struct, address: Addr) -> tu
 CONTENDED = 15
 
 
-def folio_referenced(folio: Folio, is_locked: bool) -> u4:
-    """Make all entries that map a folio old; how many mappings have used it.
+def folio_referenced(folio: Folio, is_locked: bool) -> tuple[u4, vm_flags_t]:
+    """Make all entries that map a folio old; how many mappings have used it, and what flags they have.
 
     Differs: rmap_walk's loop over the VMAs is in here.
-    Left out: anonymous folios, memory cgroups, the VMAs' flags.
+    Left out: anonymous folios, memory cgroups; the flags, without LRU_LISTS.
     """
     referenced: u4 = 0
     seen: u4 = 0
+    vm_flags: vm_flags_t = 0
     mapcount: u4 = folio_mapcount(folio)
     if mapcount == 0:
-        return 0
+        return 0, 0
     mapping = folio_mapping(folio)
     if mapping is None:
-        return 0
+        return 0, 0
     if not is_locked and not folio_trylock(folio):
-        return 1
+        return 1, 0
     if i_mmap_trylock_read(mapping):
         tree = mapping.i_mmap
         for vma in pool(vm_area_struct):
@@ -540,12 +542,14 @@ def folio_referenced(folio: Folio, is_locked: bool) -> u4:
                     seen += ptes
                     if young:
                         referenced += 1
+                        if LRU_LISTS == 1:
+                            vm_flags |= vma.vm_flags
         i_mmap_unlock_read(mapping)
     else:
         referenced = CONTENDED
     if not is_locked:
         folio_unlock(folio)
-    return referenced
+    return referenced, vm_flags
 
 
 def discard_lazyfree(folio: Folio, vma: vm_area_struct, address: Addr, pte: pte_p, pteval: pte_t) -> bool:

@@ -12,6 +12,7 @@ from linux.fs import address_space
 from linux.huge_mm import TRANSPARENT_HUGEPAGE
 from linux.memcontrol import mem_cgroup, mem_cgroup_uncharge
 from linux.mm import (
+    VM_EXEC,
     folio_get,
     folio_mapped,
     folio_maybe_dma_pinned,
@@ -203,17 +204,19 @@ def free_unmapped(folio: Folio) -> bool:
 def folio_check_references(folio: Folio) -> folio_references:
     """Make all entries of a folio old, and say what their use means for it.
 
-    A folio that was used once since it is mapped has another round, one that was used again is in use.
-    Left out: locked memory; programs' pages, which are in use at once; FOLIOREF_RECLAIM_CLEAN, as a dirty page of a
-    file is left alone anyway.
+    A folio that was used once since it is mapped has another round, one that was used again is in use, and so is one of
+    a program at once.
+    Left out: locked memory; FOLIOREF_RECLAIM_CLEAN, as a dirty page of a file is left alone anyway.
     """
-    referenced_ptes = folio_referenced(folio, True)
+    referenced_ptes, vm_flags = folio_referenced(folio, True)
     if referenced_ptes == CONTENDED:
         return folio_references.FOLIOREF_KEEP
     referenced_folio = folio_test_clear_referenced(folio)
     if referenced_ptes != 0:
         folio_set_referenced(folio)
         if referenced_folio or referenced_ptes > 1:
+            return folio_references.FOLIOREF_ACTIVATE
+        if vm_flags & VM_EXEC != 0 and folio_is_file_lru(folio):
             return folio_references.FOLIOREF_ACTIVATE
         return folio_references.FOLIOREF_KEEP
     return folio_references.FOLIOREF_RECLAIM
@@ -434,7 +437,8 @@ def shrink_inactive_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> u16:
 def shrink_active_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> None:
     """Move folios from the tail of the active list to the inactive list; their entries are old then.
 
-    Left out: programs' pages that were used, which stay; PG_workingset.
+    Programs' pages that were used go to the head of the active list.
+    Differs: all are given back together.  Left out: PG_workingset.
     """
     folios = new(folio_list)
     node = at(zone, 0)
@@ -444,8 +448,9 @@ def shrink_active_list(nr_to_scan: u16, vec: lruvec, lru: lru_list) -> None:
     for i in range(ISOLATED_MAX):
         folio = folios.folio[i]
         if folio is not None:
-            folio_referenced(folio, False)
-            folio_clear_active(folio)
+            referenced, vm_flags = folio_referenced(folio, False)
+            if referenced == 0 or vm_flags & VM_EXEC == 0 or not folio_is_file_lru(folio):
+                folio_clear_active(folio)
     spin_lock(node.lru_lock)
     move_folios_to_lru(vec, folios)
     spin_unlock(node.lru_lock)
