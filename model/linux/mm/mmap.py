@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mirrors mm/mmap.c (v7.0)."""
+"""Mirrors mm/mmap.c (v7.0).
+
+Left out: vm_munmap, as none of what is here unmaps anything for the kernel.
+"""
 
 from asm.page import TASK_SIZE
 from asm.pgtable import vm_get_page_prot
@@ -51,11 +54,6 @@ def find_vma(mm: mm_struct, addr: Addr) -> vm_area_struct | None:
     """
     mmap_assert_locked(mm)
     return vma_find(mm, addr, TASK_SIZE)
-
-
-def vm_munmap(start: Addr, len: Addr) -> Errno:
-    """Unmap a range for the kernel."""
-    return __vm_munmap(start, len, False)
 
 
 def sys_munmap(addr: Addr, len: Addr) -> Errno:

@@ -3,7 +3,8 @@
 
 Differs: a VMA's read lock is the mmap_lock, taken and dropped where Linux takes and drops the VMA's.  munmap waits for
 readers of either before it detaches a VMA, and holds off new ones until it has, so the only difference is that readers
-of other VMAs wait too.  Left out: sequence counters, killable variants.
+of other VMAs wait too.  Left out: sequence counters, killable variants; vma_assert_locked, which only
+other walks ask.
 """
 
 from linux.mm_types import mm_struct, vm_area_struct
@@ -41,11 +42,6 @@ def vma_start_write(vma: vm_area_struct) -> None:
     Context: mmap_lock held for writing, which does it all here.
     """
     mmap_assert_write_locked(vma.vm_mm)
-
-
-def vma_assert_locked(vma: vm_area_struct) -> None:
-    """Assert that the VMA is locked in some mode."""
-    mmap_assert_locked(vma.vm_mm)
 
 
 def mmap_write_lock(mm: mm_struct) -> None:

@@ -98,14 +98,10 @@ def do_page_fault(far: Addr, esr: u3) -> bool:
     return fault & VM_FAULT_OOM == 0
 
 
-def do_translation_fault(far: Addr, esr: u3) -> bool:
-    """Handle an entry that is not valid; access-flag and permission faults go to do_page_fault directly."""
-    return do_page_fault(far, esr)
-
-
 def do_mem_abort(far: Addr, esr: u3) -> bool:
     """The exception's entry point.
 
-    Differs: every fault's handler leads to do_page_fault, so the table fault_info is left out.
+    Differs: every fault's handler leads to do_page_fault, so the table fault_info is left out; and so is
+    do_translation_fault, which only tells user addresses from the kernel's.
     """
     return do_page_fault(far, esr)
