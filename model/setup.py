@@ -6,6 +6,7 @@ nr_pte_p is nr_Table · PTRS_PER_PTE; nr_pmd_p is nr_mm_struct · PTRS_PER_PMD, 
 NR_PAGES or more; nr_Disk is nr_address_space; nr_task_struct is NR_THREADS; nr_call_single_queue is NR_CPUS;
 nr_tlb_marks is NR_CPUS · NR_PAGES; GATHER_BATCHES is MAX_GATHER_BATCH_COUNT + 1, and GATHER_ENTRIES is GATHER_BATCHES
 · MAX_GATHER_BATCH, where MAX_GATHER_BATCH is not below MMU_GATHER_BUNDLE. A gather's batch is full one entry early.
+ISOLATED_MAX is FILE_PAGES, or with LRU_LISTS as many pages as all files have; a PTE table's entries are not more.
 SCOPE_MAX has a bit for each page and each upper entry, and REQUESTS_MAX as many for each CPU.
 """
 
