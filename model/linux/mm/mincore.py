@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Mirrors mm/mincore.c (v7.0).
 
-Left out: huge pages; whether the caller may know what is in the page cache.
+Left out: whether the caller may know what is in the page cache.
 """
 
 from asm.current import get_current
@@ -9,6 +9,7 @@ from asm.page import PAGE_SIZE
 from asm.pgtable import pte_none, pte_present
 from asm.pgtable_types import pmd_p, pte_p
 from linux.fs import address_space
+from linux.huge_mm import thp_is_possible
 from linux.leafops import pte_is_uffd_wp_marker, softleaf_from_pte
 from linux.mm import folio_put, pte_unmap_unlock, vma_is_anonymous, vma_lookup
 from linux.mm_types import swp_entry_t, vm_area_struct
@@ -16,14 +17,15 @@ from linux.mmap_lock import mmap_read_lock, mmap_read_unlock
 from linux.page_flags import folio_test_uptodate
 from linux.pagemap import linear_page_index
 from linux.pagewalk import mm_walk, mm_walk_ops, page_walk_action
-from linux.pgtable import ptep_get
+from linux.pgtable import pmd_trans_huge, pmdp_get, ptep_get
 from linux.types import Addr, pgoff_t
 from mm.filemap import filemap_get_entry
+from mm.huge_memory import __pmd_trans_huge_lock
 from mm.pagewalk import walk_page_range
 from mm.pgtable_generic import pte_offset_map_lock
 from mm.swap_state import swap_cache_get_folio
 
-from ptelab.lang import at, index_of, new, u4, u8
+from ptelab.lang import at, index_of, new, spin_unlock, u4, u8
 
 
 def mincore_note(walk: mm_walk, present: bool) -> None:
@@ -72,7 +74,16 @@ def mincore_unmapped_range(addr: Addr, end: Addr, walk: mm_walk) -> None:
 
 
 def mincore_pte_range(pmd: pmd_p, addr: Addr, end: Addr, walk: mm_walk) -> None:
-    """Note for the pages of one PTE table whether they are mapped or cached; again if the table has gone."""
+    """Note for the pages of one PTE table whether they are mapped or cached; again if the table has gone.
+
+    The pages of a huge page are all there.
+    """
+    if thp_is_possible() and pmd_trans_huge(pmdp_get(pmd)) and __pmd_trans_huge_lock(pmd, walk.vma):
+        while addr < end:
+            mincore_note(walk, True)
+            addr += PAGE_SIZE
+        spin_unlock(walk.mm.page_table_lock)
+        return
     start_pte, ptl = pte_offset_map_lock(walk.mm, pmd, addr)
     if start_pte is None:
         walk.action = page_walk_action.ACTION_AGAIN
