@@ -238,7 +238,14 @@ class ColumnCompiler:
 
     def _call_mremap(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         old, new = self.address(args[0]), self.address(args[4])
+        size, known = self.number(args[2]), self._addresses()
+        if not set(range(new, new + size, self.stage.page)) <= known:
+            raise Unable("where the model's addresses end, there are more here")
         self.system(to, "mremap", old, *(self._value(a) for a in args[1:4]), new)
+
+    # The pages that mappings have, or that are kept free for them.
+    def _addresses(self) -> set[int]:
+        return {self.stage.address(v.name, page) for v in self.test.vmas.values() for page in range(v.pages)}
 
     def _call_reclaim_page(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         name = args[0].name if isinstance(args[0], s.Name) else ""
@@ -269,8 +276,24 @@ class ColumnCompiler:
     def _call_khugepaged(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         if not (isinstance(args[0], s.Name) and args[0].name == self.stage.main_mm):
             raise Unable("MADV_COLLAPSE is for the process itself")
+        if not self._stays(self.number(args[1])):
+            raise Unable("MADV_COLLAPSE makes a huge page of no page at all, which khugepaged does not")
         place = self.stage.place(self.number(args[1]))
         self.program.call("madvise", place - place % TABLE_BYTES, TABLE_BYTES, _MADV_COLLAPSE, to=to)
+
+    # Whether a page stays in a table, whatever columns drop, or an access brings one back, or the table goes as well.
+    def _stays(self, page: int) -> bool:
+        stage, dropped, used = self.stage, set[int](), set[int]()
+        for call in (call for c in self.test.columns for call in calls(c.process.body)):
+            if call.name == "madvise" and isinstance(call.args[2], s.Name) and call.args[2].name == "MADV_DONTNEED":
+                start = self.address(call.args[0])
+                dropped |= set(range(start, start + self.number(call.args[1]), stage.page))
+            elif call.name in ("READ_ONCE", "WRITE_ONCE", "pin_user_pages"):
+                used.add(self.address(call.args[0]))
+        first = page - page % stage.entries
+        table = {stage.place(first + i) for i in range(stage.entries)}
+        there = {stage.address(*place) for place in self.test.ptes} & table
+        return bool(there - dropped) or bool(there & used) or table <= dropped
 
     def _call_ksm_merge(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         assert self.stage.merging is not None
