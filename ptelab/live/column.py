@@ -10,7 +10,7 @@ from ptelab.litmus.columns import calls, errno_value
 from ptelab.litmus.resolve import Column, Test
 from ptelab.live.devices import CALLS as DEVICE_CALLS
 from ptelab.live.devices import Devices
-from ptelab.live.program import Arg, Label, Program, Reg
+from ptelab.live.program import WORD, Arg, Label, Program, Reg
 from ptelab.live.switching import Switching
 
 if TYPE_CHECKING:
@@ -309,18 +309,18 @@ class ColumnCompiler:
 
     def _call_mincore(self, args: tuple[s.Expression, ...], to: Reg) -> None:
         p = self.program
-        size = self.number(args[1])
-        vector = self.stage.shared.words()
-        p.store(vector, 0)
+        size, step = self.number(args[1]), self.stage.page
+        # A byte for each of the machine's pages, of which only the first bit has a meaning, and a word behind the last.
+        vector = self.stage.shared.words(size // PAGE // WORD + 2)
+        for page in range(size // step):
+            p.store(vector + page * step // PAGE, 0)
         p.call("mincore", self.address(args[0]), size, vector)
         found, bit = p.reg(), p.reg()
-        p.load(found, vector)
         p.op("SET", 0, to=to)
-        for page in range(
-            size // PAGE
-        ):  # the vector has a byte for each page, of which only the first bit has a meaning
-            p.op("SHIFT", found, 7 * page, to=bit)
-            p.op("AND", bit, 1 << page, to=bit)
+        for page in range(size // step):
+            p.load(found, vector + page * step // PAGE)
+            p.op("AND", found, 1, to=bit)
+            p.op("TIMES", bit, 1 << page, to=bit)
             p.op("OR", to, bit, to=to)
 
     def _call_clear_refs(self, args: tuple[s.Expression, ...], to: Reg) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ptelab.litmus import syntax
 from ptelab.litmus.columns import calls, calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
 from ptelab.live import huge, merging, private, swapping
@@ -26,12 +27,16 @@ from ptelab.live.switching import Visit
 
 TEST_AREA = 0x200000000
 """Where the page tables of a test begin; the first VMA ends at the end of a table, as in the model."""
+EMPTY_AREA = 0x350000000
+"""Where nothing is ever stored."""
 WATCH_AREA, WATCH_BYTES = 0x300000000, 16 * TABLE_BYTES
 """Where the agent maps files itself, to look at them."""
 
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
+_PRIVATE = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS
 MADV_DONTNEED, MADV_DONTFORK, MADV_DOFORK, MADV_DONTDUMP = 4, 10, 11, 16
+MADV_PAGEOUT, MADV_COLLAPSE = 21, 25
 MLOCK_ONFAULT = 1
 PR_SET_TIMERSLACK = 29
 O_RDONLY, O_WRONLY = 0, 1
@@ -192,6 +197,9 @@ class Director:
         if any(c.mm in stage.ending for c in self.staying):
             raise Unable("a process of which only some threads end is not made here")
         self.meeting = [c for c in test.columns if c.mm not in test.children]
+        found = [call for c in test.columns for call in calls(c.process.body)]
+        advised = [a.name for call in found if call.name == "madvise" and isinstance(a := call.args[2], syntax.Name)]
+        self.reclaims = "MADV_PAGEOUT" in advised or any("reclaim" in call.name for call in found)
         self.private = PrivatePages(stage)
 
     def write(self) -> None:
@@ -207,6 +215,8 @@ class Director:
             self._other(mm, program)
         for mm in self.test.children:
             self._child(mm, stage.child_program(mm))
+        if self.reclaims:
+            p.call("mmap", EMPTY_AREA, TABLE_BYTES, PROT_READ | PROT_WRITE, _PRIVATE, -1, 0)
         if stage.swapping:
             stage.swapping.begin(p, stage.main_mm, pagemap)
         p.op("SET", RESULTS, to=row)  # from here on all columns are known, and so is what a result has of them
@@ -328,6 +338,9 @@ class Director:
             p.call("openat", AT_FDCWD, stage.clear_refs_path, O_WRONLY, 0, to=opened)
             p.call("write", opened, stage.one, 1)
             p.call("close", opened)
+        if self.reclaims:  # what CPUs have not yet put into the lists of reclaim is put there: ours, and all others'
+            p.call("madvise", EMPTY_AREA, TABLE_BYTES, MADV_PAGEOUT)
+            p.call("madvise", EMPTY_AREA, TABLE_BYTES, MADV_COLLAPSE)
         if stage.merging:
             stage.merging.meet(p, mm, pagemap)
         if huge.wants(test):

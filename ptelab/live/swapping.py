@@ -27,12 +27,7 @@ if TYPE_CHECKING:
     from ptelab.live.scenario import Stage
 
 BYTES = 64 << 20
-_EMPTY = 0x350000000
-"""Where nothing is ever stored."""
-
 _MADV_PAGEOUT = 21
-_MAP_PRIVATE_FIXED_ANONYMOUS = 0x32
-_READ_WRITE = 3
 _PAUSE_NS = 20_000
 _TRIES = 400
 _FRAME = (1 << 55) - 1
@@ -188,10 +183,9 @@ class Swapping:
     def begin(self, p: Program, mm: str, pagemap: Reg) -> None:
         """What a process does once, before it is to bring pages of its own to swap."""
         p.store(self._pagemaps[mm], pagemap)
-        p.call("mmap", _EMPTY, PAGE, _READ_WRITE, _MAP_PRIVATE_FIXED_ANONYMOUS, -1, 0)
 
     def out(self, p: Program, mm: str, inherited: frozenset[str]) -> None:
-        """Bring the pages of an mm to swap that are there as the test begins; let all others be where reclaim looks.
+        """Bring the pages of an mm to swap that are there as the test begins.
 
         The mappings are there.  What cannot be brought there is noted, for the run not to count.
         """
@@ -201,8 +195,6 @@ class Swapping:
             for (name, page), bits in test.ptes.items()
             if bits.slot and test.vmas[name].mm == mm and name not in inherited
         ]
-        # Any page that a CPU has not yet put into the lists of reclaim is put there before it looks for some to take.
-        p.call("madvise", _EMPTY, PAGE, _MADV_PAGEOUT)
         self._note_frames(p, mm)
         if not places:
             return
