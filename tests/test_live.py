@@ -63,6 +63,8 @@ def test_files_are_written_to_a_disk() -> None:
         "madvise_free+bits", "store+old+readonly", "readonly_store+dirty",  # pages of one's own behind read-only entries
         "store+fork+dirty",  # a page that is writable and clean
         "reclaim+store+shmem",  # so is one of a file in memory that was a hole
+        "reclaim+load+five",  # no CPU has a page that reclaim does not see
+        "mincore+split+thp",
         "vmsplice+fork+store", "fork_vmsplice+store",
         "scan_written", "scan_written+private", "scan_written+shmem", "scan_written_fork+store",
         "pin_readonly+store", "pin_readonly_store+exclusive",  # a pin that lasts while the process stores
