@@ -81,6 +81,13 @@ def always_gone_after_mremap(addr: Addr, len: Addr, new_addr: Addr, result: Errn
                 flag("accounting", addr=a, mapped_after_mremap=True)
 
 
+@on_return(sys_mremap)
+def sometimes_refused(result: Errno) -> None:
+    """mremap is asked for what it cannot do."""
+    if result != 0:
+        reach("mremap_refused")
+
+
 @on_entry(move_locked_ptes)
 def sometimes_moves_entries() -> None:
     """mremap moves entries one by one."""

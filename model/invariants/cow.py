@@ -19,7 +19,7 @@ from linux.mman import MREMAP_DONTUNMAP
 from linux.sched import task_struct
 from linux.types import Errno
 from mm.gup import gup_fast, pin_user_pages_fast
-from mm.ksm import replace_page
+from mm.ksm import break_ksm, replace_page
 from mm.madvise import MADV_DONTNEED, MADV_FREE, sys_madvise
 from mm.memory import (
     copy_present_page,
@@ -388,6 +388,12 @@ def sometimes_gup_fast(result: Folio | None) -> None:
         reach("gup_fast")
     else:
         reach("gup_fast_gives_up")
+
+
+@on_entry(break_ksm)
+def sometimes_unmerges() -> None:
+    """A process wants pages of its own instead of KSM's."""
+    reach("ksm_unmerges")
 
 
 @on_return(replace_page)

@@ -11,6 +11,7 @@ from linux.pgtable import ptep_get_lockless
 from mm.gup import gup_fast_pmd_leaf
 from mm.huge_memory import change_huge_prot, huge_fault_lost, map_anon_folio_pmd_pf, move_huge_pmd, reuse_huge_pmd
 from mm.khugepaged import (
+    SCAN_LACK_REFERENCED_PAGE,
     SCAN_PAGE_COUNT,
     SCAN_PTE_UFFD_WP,
     SCAN_SUCCEED,
@@ -56,9 +57,11 @@ def sometimes_collapse_sees_reference(result: u5) -> None:
 
 @on_return(khugepaged_scan_mm_slot)
 def sometimes_collapse_sees_protection(result: u5) -> None:
-    """khugepaged finds that userfaultfd protects a page, and leaves the table alone."""
+    """khugepaged finds that userfaultfd protects a page, or that none was used, and leaves the table alone."""
     if result == SCAN_PTE_UFFD_WP:
         reach("collapse_sees_protection")
+    elif result == SCAN_LACK_REFERENCED_PAGE:
+        reach("collapse_sees_no_use")
 
 
 @on_entry(map_anon_folio_pmd_pf)

@@ -15,7 +15,7 @@ from linux.mm import VM_SOFTDIRTY
 from linux.mm_types import mm_struct, vm_area_struct
 from user import clear_refs
 
-from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_return
+from ptelab.lang import at, cpu_id, flag, ghost, index_of, on_return, reach
 
 
 @ghost
@@ -35,6 +35,8 @@ def soft_of(mm: mm_struct, addr: Addr) -> soft_view:
 @on_return(clear_refs)
 def stores_are_forgotten() -> None:
     """Stores count from when the call returns; those before may be known or not."""
+    if not pgtable_supports_soft_dirty():
+        reach("stores_not_noted")
     mm = mm_of_cpu(cpu_id())
     if mm is not None:
         for addr in range(NR_PAGES):
