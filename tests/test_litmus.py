@@ -27,7 +27,7 @@ from ptelab.reduce import REDUCTIONS
 read = functools.cache(build.read)
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
-MACHINE_STATES_MAX, UNREDUCED_STATES_MAX = 400, 100
+MACHINE_STATES_MAX, UNREDUCED_STATES_MAX = 300, 80
 """Tests with fewer states are also explored by the reference machine, and without reductions."""
 
 
