@@ -112,6 +112,10 @@ class Row:
         return "failed" if self.problem or self.differing else "ok"
 
 
+BOOTS_MAX = 3
+"""How often a machine is started that does not come to its end: emulators crash now and then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What a kernel said when it performed scenarios."""
@@ -149,10 +153,13 @@ def boot(target: Target, todo: Work) -> Seen:
     with room.directory() as place:
         init = place / "init"
         emulator.build(target.machine, init)
-        try:
-            lines = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
-        except Broken:  # one more time: emulators have crashed for less
-            lines = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
+        for attempt in range(1, BOOTS_MAX + 1):
+            try:
+                lines = guest.said(emulator.boot(target.machine, target.cpu, image, init, script))
+                break
+            except Broken:
+                if attempt == BOOTS_MAX or emulator.STOP.is_set():
+                    raise
     version = guest.version_of(lines)
     kernel = known(version)
     if kernel is None:
