@@ -14,7 +14,7 @@ from ptelab import bundled
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.live.kernels import command, debian, emulator, guest
-from ptelab.live.kernels.command import Comparison, Seen, Target, Work
+from ptelab.live.kernels.command import BOOTS_MAX, Comparison, Seen, Target, Work
 from ptelab.live.kernels.versions import KERNELS, MACHINES, Kernel, Machine, name_of
 from ptelab.source import bundled_model
 
@@ -108,7 +108,7 @@ def test_a_crash_of_the_emulator_is_no_result(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(emulator, "build", lambda machine, to: None)
     monkeypatch.setattr(debian, "missing", lambda machine: [])
     status, text = live("--kernel", str(image))
-    assert status == 3 and booted == [("amd64", "max")] * 2
+    assert status == 3 and booted == [("amd64", "max")] * BOOTS_MAX
     assert "no result, since the emulation failed: the kernel has stopped behind “scenario" in text
 
 
