@@ -27,8 +27,11 @@ from ptelab.reduce import REDUCTIONS
 read = functools.cache(build.read)
 FILES = bundled.litmus_files([])
 OPTIONS = Options(threads=2)
-MACHINE_STATES_MAX, UNREDUCED_STATES_MAX = 300, 80
-"""Tests with fewer states are also explored by the reference machine, and without reductions."""
+SMALL = {
+    "test_the_reference_machine_agrees": (300, 3000),
+    "test_reductions_change_no_verdict_and_no_outcome": (80, 1000),
+}
+"""Which tests are also explored by the reference machine, and without reductions: with fewer states, and --exhaustive."""
 
 
 def stem(path: Path) -> str:
@@ -90,14 +93,20 @@ def small(most: int) -> list[tuple[Path, str]]:
     return found
 
 
-@pytest.mark.parametrize(("path", "arch"), small(MACHINE_STATES_MAX), ids=lambda v: getattr(v, "stem", v))
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose what two searches are compared on."""
+    if metafunc.function.__name__ in SMALL:
+        usual, exhaustive = SMALL[metafunc.function.__name__]
+        works = small(exhaustive if metafunc.config.getoption("--exhaustive") else usual)
+        metafunc.parametrize(("path", "arch"), works, ids=lambda v: getattr(v, "stem", v))
+
+
 def test_the_reference_machine_agrees(path: Path, arch: str) -> None:
     # Two implementations of one meaning: not alike, equal.
     """The native engine must not differ from the reference machine in anything but speed."""
     assert measured(path, replace(OPTIONS, arch=arch, engine="machine")) == expected(path)[arch]
 
 
-@pytest.mark.parametrize(("path", "arch"), small(UNREDUCED_STATES_MAX), ids=lambda v: getattr(v, "stem", v))
 def test_reductions_change_no_verdict_and_no_outcome(path: Path, arch: str) -> None:
     """No reduction may change a verdict, a flag or an outcome."""
     reduced, full = expected(path)[arch], measured(path, replace(OPTIONS, arch=arch, reduce=False))

@@ -12,6 +12,7 @@ import signal as interrupts
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -242,6 +243,14 @@ def test_a_squeeze_is_not_of_a_test_alone() -> None:
 def hear_interrupts() -> None:
     """What a process does before it is to be interrupted: a shell's background job is told to ignore that."""
     interrupts.signal(interrupts.SIGINT, interrupts.default_int_handler)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for another process to have come to somewhere; it must within a minute."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def wrong_model(tmp_path: Path, file: str, old: str, new: str) -> str:

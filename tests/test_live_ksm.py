@@ -11,13 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_live import hear_interrupts, wrong_model
+from test_live import hear_interrupts, until, wrong_model
 
 from ptelab.cli import cli
 from ptelab.live import keeper, merging
@@ -104,14 +103,6 @@ def test_ksmd_is_left_as_it_was_when_ptelab_is_not(number: signal.Signals) -> No
         process.wait(30)
     until(lambda: knobs() == before)
     assert (keeper.KSM / "pages_shared").read_text() == "0\n"
-
-
-def until(true: object) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_two_do_not_share_ksmd() -> None:

@@ -94,7 +94,7 @@ def test_a_wrong_age_is_noticed(tmp_path: Path) -> None:
         pytest.skip("the wrong model is one of x86")
     status, found, text = squeeze(tmp_path, "--patch", str(patch))
     # The other one may be disturbed, where something else wants memory; blamed it must not be.
-    assert status == 1 and found["young"]["status"] == "failed" and found["old"]["status"] != "failed", text
+    assert status == 1 and found["young"]["status"] == "failed" and found["old"]["status"] in ("ok", "disturbed"), text
 
 
 def test_the_model_alone_keeps_the_figure() -> None:

@@ -9,12 +9,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from test_live import hear_interrupts, wrong_model
+from test_live import hear_interrupts, until, wrong_model
 
 from ptelab.cli import cli
 from ptelab.live import keeper, swapping
@@ -113,7 +112,7 @@ def test_two_do_not_disturb_each_other() -> None:
     with keeper.alone(5, keeper.SWAPS, shared=True) as ours:
         assert ours
         process = keeper.start({"swap": "file", "directory": None, "bytes": swapping.BYTES})
-        time.sleep(0.5)
+        until(lambda: has_open(process.pid, SWAPS))  # it has come to where it waits for us
         assert not swapping.areas()
     try:
         assert process.stdout is not None and "ready" in process.stdout.readline()
@@ -178,14 +177,14 @@ def devices() -> list[str]:
     return sorted(path.name for path in Path("/sys/block").glob("zram*"))
 
 
+def has_open(process: int, path: Path) -> bool:
+    """Whether a process holds a file open, or has ended."""
+    try:
+        return any(fd.resolve() == path.resolve() for fd in Path(f"/proc/{process}/fd").iterdir())
+    except OSError:
+        return not Path(f"/proc/{process}").exists()
+
+
 def used() -> int:
     """How much of swap is used."""
     return sum(int(line.split()[3]) for line in SWAPS.read_text().splitlines()[1:])
-
-
-def until(true: object) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -31,7 +31,7 @@ _NO_ADVICE = (5, 6, 7)
 
 SYNC_FILE_RANGE_ALL = 7
 _SHORT_NS = 1_000
-_MADV_COLLAPSE = 25
+MADV_COLLAPSE = 25
 TABLE_BYTES = 512 * PAGE
 
 
@@ -279,7 +279,7 @@ class ColumnCompiler:
         if not self._stays(self.number(args[1])):
             raise Unable("MADV_COLLAPSE makes a huge page of no page at all, which khugepaged does not")
         place = self.stage.place(self.number(args[1]))
-        self.program.call("madvise", place - place % TABLE_BYTES, TABLE_BYTES, _MADV_COLLAPSE, to=to)
+        self.program.call("madvise", place - place % TABLE_BYTES, TABLE_BYTES, MADV_COLLAPSE, to=to)
 
     # Whether a page stays in a table, whatever columns drop, or an access brings one back, or the table goes as well.
     def _stays(self, page: int) -> bool:

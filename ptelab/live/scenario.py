@@ -14,7 +14,16 @@ from ptelab.litmus import syntax
 from ptelab.litmus.columns import calls, calls_of
 from ptelab.litmus.resolve import Bits, Column, File, Test, Vma
 from ptelab.live import huge, merging, private, swapping
-from ptelab.live.column import PAGE, SYNC_FILE_RANGE_ALL, TABLE_BYTES, ColumnCompiler, Unable, register_names
+from ptelab.live.column import (
+    CONSTANTS,
+    MADV_COLLAPSE,
+    PAGE,
+    SYNC_FILE_RANGE_ALL,
+    TABLE_BYTES,
+    ColumnCompiler,
+    Unable,
+    register_names,
+)  # fmt: skip
 from ptelab.live.devices import transfer
 from ptelab.live.forking import ForkEvents, forks_registered
 from ptelab.live.merging import Ksm, Merging
@@ -36,7 +45,6 @@ PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED, MAP_ANONYMOUS = 0x01, 0x02, 0x10, 0x20
 _PRIVATE = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS
 MADV_DONTNEED, MADV_DONTFORK, MADV_DOFORK, MADV_DONTDUMP = 4, 10, 11, 16
-MADV_PAGEOUT, MADV_COLLAPSE = 21, 25
 MLOCK_ONFAULT = 1
 PR_SET_TIMERSLACK = 29
 O_RDONLY, O_WRONLY = 0, 1
@@ -339,7 +347,7 @@ class Director:
             p.call("write", opened, stage.one, 1)
             p.call("close", opened)
         if self.reclaims:  # what CPUs have not yet put into the lists of reclaim is put there: ours, and all others'
-            p.call("madvise", EMPTY_AREA, TABLE_BYTES, MADV_PAGEOUT)
+            p.call("madvise", EMPTY_AREA, TABLE_BYTES, CONSTANTS["MADV_PAGEOUT"])
             p.call("madvise", EMPTY_AREA, TABLE_BYTES, MADV_COLLAPSE)
         if stage.merging:
             stage.merging.meet(p, mm, pagemap)

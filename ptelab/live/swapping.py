@@ -19,7 +19,7 @@ from ptelab.litmus import syntax as s
 from ptelab.litmus.columns import calls, calls_of
 from ptelab.litmus.resolve import Bits, Test, Vma
 from ptelab.live import huge, keeper
-from ptelab.live.column import PAGE, Unable
+from ptelab.live.column import CONSTANTS, PAGE, Unable
 from ptelab.live.program import WORD, Label, Program, Reg
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from ptelab.live.scenario import Stage
 
 BYTES = 64 << 20
-_MADV_PAGEOUT = 21
 _PAUSE_NS = 20_000
 _TRIES = 400
 _FRAME = (1 << 55) - 1
@@ -204,7 +203,7 @@ class Swapping:
         p.op("SET", _TRIES, to=left)
         p.label(again)
         for address, _ in places:
-            p.call("madvise", address, PAGE, _MADV_PAGEOUT)
+            p.call("madvise", address, PAGE, CONSTANTS["MADV_PAGEOUT"])
         p.op("SET", 0, to=cached)
         for address, _ in places:
             p.call("mincore", address, PAGE, self._found)

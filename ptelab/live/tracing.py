@@ -26,6 +26,7 @@ _SAMPLE_RAW = 1 << 10
 _DISABLED = 1
 _RECORD_LOST, _RECORD_SAMPLE = 2, 9
 _PAGE = 4096
+_CLOSE_ON_EXEC = 8  # of perf_event_open
 _CLONE_NEWNS = 0x20000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 
@@ -67,7 +68,7 @@ def in_use(known: Iterable[Tracepoint], perf_event_open: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for t in known:
             this_process, any_cpu, no_group = ctypes.c_long(0), ctypes.c_long(-1), ctypes.c_long(-1)
-            number, flags = ctypes.c_long(perf_event_open), ctypes.c_long(0)
+            number, flags = ctypes.c_long(perf_event_open), ctypes.c_long(_CLOSE_ON_EXEC)
             fd = libc.syscall(number, t.attributes(), this_process, any_cpu, no_group, flags)
             if fd >= 0:  # who counts will say why not
                 stack.callback(os.close, fd)
