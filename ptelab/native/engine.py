@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -28,8 +27,7 @@ from ptelab.native.memory import Words, resident_bytes
 from ptelab.native.store import Shape, Store, TooFine
 from ptelab.packing import Packing
 
-QUICK, OPTIMISED = 0, 2  # LLVM's speed levels
-LONG_RUN = 1_000_000  # executed transitions from which on optimised code is worth its compilation
+QUICK, OPTIMISED = 0, 2  # LLVM's speed levels: of the model, of the search
 BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock
 FREE_FOR_RECORD = 256  # bytes that must be free for each record that is expanded unwatched
 COARSEST = 2  # the last way to group threads into parts
@@ -186,7 +184,7 @@ class Engine:
             mask_words = max(1, -(-machine.ample.classes // 64))
             row_words = 1 + 2 * mask_words * (2 + len(modes))
             first_rows = self._make_rows(mask_words)
-        self._source = self.codegen.text(modes)
+        source = self.codegen.text(modes)
         self._make_columns()
         deadlock = self.codegen.flag("deadlock")
         if len(self.codegen.flags) + FIRST_FLAG >= 0xFF:
@@ -196,10 +194,10 @@ class Engine:
         self.control = self.store.control
         self.workers = [w.block for w in self.store.workers]
         self._work = _search().function("work", 3)
-        self._libraries: list[compiler.Library] = []
-        self._use(compiler.compile_text(self._source, QUICK, keep=not self.coverage))
+        self._library = compiler.compile_text(source, QUICK, keep=not self.coverage)
+        for at, name in ((x.TRANSITION, "transition"), (x.FINAL, "final"), (x.HELD, "held_modes")):
+            self.control[at] = self._library.address(name)
         self._share_memory()
-        self._better: Future[compiler.Library] | None = None
         self._set_constants(deadlock, mask_words, row_words)
 
     def _shape(self, groups: list[list[int]], first_rows: list[int]) -> Shape:
@@ -286,25 +284,6 @@ class Engine:
                 todo += [s.function for b in functions[name].blocks for s in b.stmts if isinstance(s, ir.Call)]
         return lines | {(s.at.file, s.at.line) for name in seen for b in functions[name].blocks for s in b.stmts}
 
-    def _use(self, library: compiler.Library) -> None:
-        self._libraries.append(library)
-        for at, name in ((x.TRANSITION, "transition"), (x.FINAL, "final"), (x.HELD, "held_modes")):
-            self.control[at] = library.address(name)
-
-    def _improve(self) -> None:
-        """Once a run proves to be long, compile again with optimisation, beside it, and change over when ready.
-
-        Most tests are over before LLVM would have optimised their code; states mean the same to both versions.
-        """
-        if self._better is None:
-            if sum(w[x.EXECUTED] for w in self.workers) > LONG_RUN:
-                compile_pool = ThreadPoolExecutor(1)
-                self._better = compile_pool.submit(compiler.compile_text, self._source, OPTIMISED, not self.coverage)
-                compile_pool.shutdown(wait=False)
-        elif self._better.done() and len(self._libraries) == 1:
-            self._use(self._better.result())
-            self._share_memory()
-
     def _share_memory(self) -> None:
         """Leave the search what Python, LLVM and the model do not have, as far as a limit lets it have anything."""
         if self.whole_process:
@@ -351,7 +330,6 @@ class Engine:
             over = False
             while not over:
                 over = self._finished(self._work_once(at.high - self.control[x.CURSOR]))
-                self._improve()
                 if progress is not None:
                     progress(self._progress(at.depth, started))
                 if time_s is not None and time.monotonic() - started > time_s:
