@@ -8,7 +8,7 @@ reference machine, once, and counts by functions: all of a function that a test'
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -24,16 +24,20 @@ class FileCoverage:
     """One file: its path in the model, and the executable lines that were reached and not, with their functions."""
 
     path: str
-    lines: int
-    missed: list[tuple[int, str]]  # line, function
+    executable: list[tuple[int, str]]  # line, function
+    missed: list[tuple[int, str]]
+
+    @property
+    def lines(self) -> int:
+        return len(self.executable)
 
     def ranges(self) -> list[str]:
         """`12-15 (do_wp_page)`: runs of missed lines within one function; lines between them are not executable."""
+        missed = {line for line, _ in self.missed}
         found = []
-        for function, group in groupby(self.missed, key=lambda m: m[1]):
-            numbers = [line for line, _ in group]
-            last = f"-{numbers[-1]}" if len(numbers) > 1 else ""
-            found.append(f"{numbers[0]}{last} ({function})")
+        for function, group in groupby(self.executable, key=lambda m: m[1]):
+            for first, last in runs_of([line for line, _ in group], missed):
+                found.append(f"{first}{f'-{last}' if last > first else ''} ({function})")
         return found
 
 
@@ -59,9 +63,9 @@ class Coverage:
                     functions.setdefault(line, name.rstrip("~"))
         found = []
         for path, group in groupby(sorted(functions), key=lambda line: line[0]):
-            lines = list(group)
-            missed = [(line, functions[path, line]) for _, line in lines if (path, line) not in self.reached]
-            found.append(FileCoverage(path, len(lines), missed))
+            lines = [(line, functions[path, line]) for _, line in group]
+            missed = [(line, function) for line, function in lines if (path, line) not in self.reached]
+            found.append(FileCoverage(path, lines, missed))
         return found
 
     def report(self) -> list[str]:
@@ -82,6 +86,12 @@ class Coverage:
             for f in self.files()
         }
         return {"arches": sorted(self.arches), "files": files}
+
+
+def runs_of(lines: list[int], chosen: Collection[int]) -> list[tuple[int, int]]:
+    """First and last of each run of chosen lines, of all `lines` in order: no line between them is not chosen."""
+    groups = [list(group) for is_chosen, group in groupby(lines, key=lambda line: line in chosen) if is_chosen]
+    return [(group[0], group[-1]) for group in groups]
 
 
 def lines_of(function: ir.Function) -> set[Line]:

@@ -28,6 +28,7 @@ class Exploration:
     flags: dict[str, list[Choice]] = field(default_factory=dict)  # with a shortest run that raises it
     reached: set[str] = field(default_factory=set)
     covered: set[tuple[str, int]] = field(default_factory=set)  # (file, line) executed, if that was asked for
+    set_up: set[tuple[str, int]] = field(default_factory=set)  # of those, what only the initial state needed
     returned: set[tuple[str, int]] = field(default_factory=set)  # likewise, of returns that are blocks of their own
     fingerprint_bits: int = 0  # of a state that was kept; 0: states themselves were
     seconds: float = 0.0

@@ -146,6 +146,14 @@ class _Setup:
         return without_unreached(module, found.reached)
 
 
+def possible_module(scenario: Scenario) -> ir.Module:
+    """The scenario's code without what its initial state rules out, whichever reductions are on."""
+    roots = [t.root for t in scenario.threads]
+    module = with_ghost_calls(scenario.module, roots, [scenario.final])
+    final = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
+    return _set_up(scenario).reachable(module, [*roots, final], scenario) if scenario.setup else module
+
+
 def _set_up(scenario: Scenario) -> _Setup:
     alone = replace(scenario, threads=(), setup="", final=scenario.setup, reductions=NONE)
     machine = Machine(alone)

@@ -9,14 +9,17 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from ptelab import bundled
 from ptelab.cli import cli
+from ptelab.coverage import FileCoverage
 
 SMALL = "munmap+store_after"
+PETERSON = bundled.directory("litmus").parent / "bench" / "peterson.py"
 SMALL_FILE = bundled.directory("litmus") / f"{SMALL}.litmus"
 
 
@@ -344,25 +347,90 @@ def test_coverage_names_what_no_test_has_executed(tmp_path: Path) -> None:
     assert "do_cow_fault" in functions and "unmap_vmas" not in functions and memory["lines"] > len(memory["missed"])
 
 
+BRANCHES = "Branches never taken, by how many accesses to shared state lie behind them"
+
+
+def explanation_of(*words: str | Path) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads(run("check", "--explain", "--json", *words).stdout)["explanation"]
+    return told
+
+
 def test_a_pass_is_explained() -> None:
     """A pass must not hide what its runs never entered, nor that a page was missing only because there are so few."""
     result = run("check", "fork+pin+no_memory", "--explain")
     assert result.exit_code == 0
-    assert "Reached 3 situations: gup_fast, " in result.stdout
-    assert "Cut off by nr_Buddy:2: alloc_folio found none" in result.stdout
-    assert "  model/stubs/memory.py:27-28 (alloc_folio)" in result.stdout
-    never = next(line for line in result.stdout.splitlines() if line.startswith("  model/linux/mm/memory.py: all of "))
-    assert "do_wp_page" in never and "copy_present_page" not in never
-    told = json.loads(run("check", "store+munmap+writeback", "--explain", "--json").stdout)["explanation"]
+    assert "Reached 3 situations; the test wants (Reach=): gup_fast\n" in result.stdout
+    assert (
+        "Cut off by nr_Buddy:2: alloc_folio found none (model/stubs/memory.py:30); Bounds=SPARE_PAGES:N"
+        in result.stdout
+    )
+    branches = result.stdout.splitlines()[result.stdout.splitlines().index(BRANCHES) + 1 :]
+    assert "(gup_fast_fallback): mmap_read_lock, __get_user_pages" in branches[0]
+    told = explanation_of("store+munmap+writeback")
     assert told["cut_off"] == [] and "do_swap_page" in told["functions_not_run"]["model/linux/mm/memory.py"]
+    accesses = [branch["accesses"] for branch in told["branches_not_run"]]
+    assert accesses == sorted(accesses, reverse=True) and accesses[0] > 0
     assert run("check", "fork+pin+no_memory", "--explain", "--engine", "machine").exit_code == 2
+
+
+def documented(*titles: str) -> set[str]:
+    """The members that docs/json.md names in the tables under these titles."""
+    text = (bundled.directory("litmus").parent / "docs" / "json.md").read_text(encoding="utf-8")
+    rows = [
+        line
+        for title in titles
+        for line in text.split(f"\n{title}")[1].split("\n#")[0].splitlines()
+        if line[:3] == "| `"
+    ]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+
+
+def test_json_is_documented() -> None:
+    """A script must not find a member that docs/json.md does not name, nor miss one that it does."""
+    told = json.loads(run("check", "--json", "--explain", "--fingerprint", "64", SMALL).stdout)
+    assert told.keys() | told["explanation"].keys() == documented("## `check`")
+    assert told["status"] == "incomplete" and told["stopped"] == "fingerprint"
+    trace = json.loads(run("replay", "--json", SMALL, told["choices"]).stdout)
+    assert trace.keys() == documented("## `replay`")
+    explored = json.loads(run("explore", "--json", "--fingerprint", "64", PETERSON).stdout)
+    assert explored.keys() == documented("## `explore`")
+    compared = json.loads(run("diff", "--json", "-", "-", "--tests", SMALL).stdout)
+    assert compared.keys() == documented("## `diff`")
+
+
+def test_what_the_initial_state_rules_out_is_not_listed() -> None:
+    """Code that this test cannot come to must not hide what it might have come to and did not."""
+    told = explanation_of(SMALL)
+    named = {name for names in told["functions_not_run"].values() for name in names}
+    assert 0 < len(named) < told["functions_ruled_out"] < told["functions"]
+    assert "do_huge_pmd_wp_page" not in named and "swap_read_folio" not in named
+    behind = {name for branch in told["branches_not_run"] for name in branch["behind"]}
+    assert behind <= named
+
+
+def test_an_invariant_that_was_never_checked_is_told() -> None:
+    """A claim must not seem to rest on a check that no run came to, nor on a situation that it does not name."""
+    told = explanation_of("store+munmap+writeback")
+    checks = {(c["flag"], c["function"]): c["asked"] for c in told["checks"]}
+    assert checks["lost_write", "always_writes_survive"] and not checks["lost_write", "always_written_before_freed"]
+    wanted = {s["name"]: s["reached"] for s in told["situations"] if s["claimed"]}
+    assert wanted and all(wanted.values())
+    assert any(not s["reached"] and s["at"] for s in told["situations"])
+
+
+def test_runs_of_lines_have_no_line_that_ran_between_them() -> None:
+    """A range of missed lines must not span lines that were executed."""
+    file = FileCoverage(
+        "f.py", [(1, "f"), (2, "f"), (4, "f"), (5, "f"), (9, "g")], [(1, "f"), (4, "f"), (5, "f"), (9, "g")]
+    )
+    assert file.ranges() == ["1 (f)", "4-5 (f)", "9 (g)"]
 
 
 def test_a_lossy_pass_is_none() -> None:
     """With fingerprints a `Never` must not be said, while what was found stands."""
     passed = run("check", "store+munmap+writeback", "--fingerprint", "64")
     assert passed.exit_code == 3
-    assert "Observation store+munmap+writeback Unknown" in passed.stdout
+    assert "Observation store+munmap+writeback Unknown" in passed.stdout and "\nUnknown\n" in passed.stdout
     assert "!!! states were kept as fingerprints of 64 bits: the odds of a missed one are 1 in " in passed.stdout
     failed = run("check", "scan+store", "--fingerprint", "48", "--patch", "mutant-clean-without-flush")
     assert failed.exit_code == 1, failed.stdout

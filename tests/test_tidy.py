@@ -78,7 +78,7 @@ LAYERS: dict[str, set[str]] = {
     "programs": {"frontend", "ir", "reduce", "scenario", "source"},
     "checking": {"litmus", "machine", "reduce", "search", "native", "exploration", "scenario", "source"},
     "coverage": {"frontend", "ir", "source"},
-    "explaining": {"coverage", "exploration", "flow", "ir", "scenario"},
+    "explaining": {"coverage", "exploration", "flow", "ir", "machine", "scenario", "values"},
     "mutation": {"bundled", "checking", "frontend", "layout", "link", "litmus", "source"},
     "diffing": {"bundled", "checking", "litmus", "machine", "source"},
     "live": {"beside", "bundled", "checking", "frontend", "ir", "litmus", "native", "source"},

@@ -34,6 +34,7 @@ from ptelab.commands.shared import (
     is_terminal,
     memory_default,
     model_options,
+    nothing_to_resume,
     options_of,
     profile_list,
     read_test,
@@ -43,7 +44,7 @@ from ptelab.coverage import Coverage
 from ptelab.exploration import format_choices
 from ptelab.litmus import report
 from ptelab.litmus.build import Built
-from ptelab.litmus.judge import Verdict
+from ptelab.litmus.judge import Verdict, named_flags
 from ptelab.litmus.resolve import Test
 
 
@@ -86,14 +87,15 @@ class _Teller:
     def _json(self, run: _Run, built: Built, verdict: Verdict) -> list[str]:
         told = report.json_object(verdict, run.arch, list(self.model["patches"]), built.scenario.params)
         if self.explain:
-            told["explanation"] = explaining.explain(built.scenario, verdict.exploration).json_object()
+            told["explanation"] = _explained(built, verdict).json_object()
         return [json.dumps(told, ensure_ascii=False)]
 
     def _text(self, run: _Run, built: Built, verdict: Verdict) -> list[str]:
         lines = [f"On {run.arch}"] if self.several else []
         lines += report.herd_lines(verdict, built.scenario.params)
+        lines += nothing_to_resume(self.options, verdict.exploration)
         if self.explain:
-            lines += explaining.explain(built.scenario, verdict.exploration).lines()
+            lines += _explained(built, verdict).lines()
         if verdict.status == "failed" and verdict.example is not None:
             from ptelab.commands.traces import text_trace  # only a run that is shown needs it
 
@@ -209,6 +211,13 @@ def check(paths: tuple[str, ...], engine: checking.EngineName, jobs: int | None,
     if coverage_json is not None:
         coverage_json.write_text(json.dumps(executed.json_object(), indent=1) + "\n", encoding="utf-8")
     return _status([t.verdict for t in told], interrupted)
+
+
+def _explained(built: Built, verdict: Verdict) -> explaining.Explanation:
+    found, test = verdict.exploration, built.test
+    told = explaining.explain(built.scenario, found, [name for name, _, _ in test.reach], named_flags(test))
+    told.outcomes = sum(not run.flag for run in verdict.runs), len(found.outcomes)
+    return told
 
 
 # Of several profiles a test runs only on those that it is about; of one it says why it does not.

@@ -26,6 +26,7 @@ from ptelab.commands.shared import (
     fingerprint_option,
     is_terminal,
     memory_default,
+    nothing_to_resume,
     reduction_options,
     reduction_words,
 )
@@ -88,7 +89,7 @@ def explore(file: Path, values: tuple[str, ...], no_reduce: bool, without: tuple
     if as_json:
         click.echo(json.dumps(json_object(scenario, found), ensure_ascii=False))
     else:
-        click.echo("\n".join(lines(scenario, found)))
+        click.echo("\n".join(lines(scenario, found) + nothing_to_resume(options, found)))
         _show_first_flag(scenario, found, " ".join([str(file), *(f"--set {v}" for v in values),
                                                      *reduction_words(no_reduce, without)]))  # fmt: skip
     return FAILED if found.flags else OK if found.complete else LIMIT

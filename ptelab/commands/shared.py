@@ -14,6 +14,7 @@ import click
 
 from ptelab import bundled, checking, reduce
 from ptelab.checking import Options
+from ptelab.exploration import Exploration
 from ptelab.frontend import DialectError
 from ptelab.layout import LayoutError
 from ptelab.link import LinkError
@@ -168,6 +169,13 @@ def check_fingerprint(bits: int | None, checkpoints: Path | None, engine: str) -
         raise BadInput("--fingerprint needs the native engine; leave --engine out")
     if bits and checkpoints is not None:
         raise BadInput("--checkpoint keeps states, --fingerprint does not; leave one of them out")
+
+
+def nothing_to_resume(options: Options, found: Exploration) -> list[str]:
+    """A line that says so when a run that should have gone on has begun anew."""
+    if not options.resume or found.resumed_states:
+        return []
+    return [f"Nothing to resume: {options.checkpoints} has no checkpoint of this program, model and version"]
 
 
 def check_checkpoints(checkpoints: Path | None, resume: bool, engine: str, coverage: bool = False) -> None:

@@ -52,16 +52,19 @@ class Verdict:
         return len(self.runs) - self.positive
 
     @property
-    def holds(self) -> bool:
-        """Whether the condition as herd reads it is validated: `Ok` or `No`."""
+    def holds(self) -> bool | None:
+        """Whether the condition as herd reads it is validated: `Ok` or `No`; None: what was not explored decides."""
         condition = self.test.litmus.condition
         match condition.quantifier if condition else "~exists":
             case "exists":
-                return self.positive > 0
+                found, means = self.positive, True
             case "~exists":
-                return self.positive == 0
+                found, means = self.positive, False
             case _:
-                return self.negative == 0
+                found, means = self.negative, False
+        if found:
+            return means
+        return not means if self.exploration.complete else None
 
 
 # ----------------------------------------------------------------------------------------- propositions

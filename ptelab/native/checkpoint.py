@@ -85,7 +85,7 @@ class Checkpoint:
         finally:
             now = time.monotonic()
             self._due = now + max(FIRST_AFTER_S, SHARE * (now - started))
-        return f"checkpoint in {self.path}"
+        return f"checkpoint in {self.path}; the same command with --resume goes on there"
 
     def _header(self, store: Store, at: Progressed, groups: int) -> dict[str, Any]:
         return {

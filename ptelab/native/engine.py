@@ -397,7 +397,9 @@ class Engine:
     def _collect(self) -> None:
         found = self.found
         if self.coverage:
-            found.covered = self.codegen.covered_lines() | self._setup_lines()
+            executed = self.codegen.covered_lines()
+            found.set_up = self._setup_lines() - executed
+            found.covered = executed | found.set_up
             found.returned = self.codegen.returned_lines()
         found.states = sum(w[x.INSERTED] for w in self.workers)
         found.transitions = sum(w[x.TRANSITIONS] for w in self.workers)
