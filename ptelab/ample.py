@@ -7,8 +7,10 @@ What the others may do is known by class of memory (`footprint`), and ends where
 that this thread holds.  What invariants read and write counts as accessed by the step that they belong to.
 
 Not taken are a choose, a daemon at rest (it never has to move), a step that raises a flag (the others' flags must be
-found too), one position on each cycle of a thread (else others could be put off for ever), and a step with which the
-run is over: what a daemon might have done before must not be put off to a time that never comes.
+found too), one position on each cycle of a thread (else others could be put off for ever), and a step with which a
+thread may end or come to rest while there are other daemons.  The run is over as soon as every thread has, and where
+this one has not yet, a daemon may still answer to what the last of the others did: taken first, the step would bring
+the end forward, and what the daemon might have done would be put off to a time that never comes.
 """
 
 from __future__ import annotations
@@ -59,12 +61,14 @@ class Ample:
         squeeze = _Squeeze(relevant)
         for t, thread in enumerate(scenario.threads):
             heads = prints.loop_heads(t)
+            over = rest[t] if thread.daemon else 0
+            alone = not any(other.daemon for n, other in enumerate(scenario.threads) if n != t)
             eligible = set()
-            for p in prints.threads[t]:
+            for p, footprint in prints.threads[t].items():
                 entry = program.position[p]
                 assert entry is not None
-                resting = thread.daemon and p == rest[t]
-                if not (entry[1].choose or resting or p in heads):
+                resting = thread.daemon and p == over
+                if not (entry[1].choose or resting or p in heads) and (alone or over not in footprint.successors):
                     eligible.add(p)
             self.eligible.append(eligible)
             self.next.append({p: (squeeze(f.next_reads), squeeze(f.next_writes)) for p, f in prints.threads[t].items()})

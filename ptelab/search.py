@@ -102,7 +102,7 @@ def _expand_ample(machine: Machine, state: State, parents: Parents, following: l
             successor = machine.step(state, thread)
         except Flagged:
             continue
-        if successor is None or machine.is_quiescent(successor):
+        if successor is None:
             continue
         if machine.symmetry is not None:
             successor, _ = machine.symmetry.sort(successor)

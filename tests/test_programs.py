@@ -111,13 +111,53 @@ def hardware() -> None:
 def final() -> u1:
     return at(Words, 0).seen
 """
+HARDWARE = """
+from __future__ import annotations
+from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
+
+@struct
+class Words:
+    own: u1
+    last: u1
+    seen: u1
+
+@ghost
+def final() -> u1:
+    return at(Words, 0).seen
+
+@thread()
+def program() -> None:
+    at(Words, 0).last = 1
+
+@daemon(cpu=0)
+def hardware() -> None:
+    while True:
+        if choose(2):
+            at(Words, 0).seen = at(Words, 0).last
+"""
+OTHER_PROGRAM = """
+@thread()
+def other() -> None:
+    at(Words, 0).own = 1
+"""
+OTHER_HARDWARE = """
+@daemon(cpu=0)
+def other() -> None:
+    while True:
+        if choose(2):
+            at(Words, 0).own = 0
+            at(Words, 0).own = 1
+"""
 
 
+@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE])
 @pytest.mark.parametrize("engine", checking.ENGINES)
-def test_what_hardware_does_in_the_last_moment_is_not_put_off(tmp_path: Path, engine: checking.EngineName) -> None:
-    """No reduction may take the step that ends a run first: a daemon that could have moved never would."""
+def test_what_hardware_does_in_the_last_moment_is_not_put_off(
+    tmp_path: Path, engine: checking.EngineName, text: str
+) -> None:
+    """No reduction may bring the end of a run forward: what a daemon would have done before is never done then."""
     file = tmp_path / "last.py"
-    file.write_text(LAST_MOMENT, encoding="utf-8")
+    file.write_text(text, encoding="utf-8")
     for reductions in (NONE, frozenset(REDUCTIONS)):
         found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
         assert set(found.outcomes) == {(0,), (1,)}

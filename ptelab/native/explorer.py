@@ -380,7 +380,7 @@ def expand_ample(ctl, me, i, pairs):
         position = position_of(ctl, u, code, high)
         store(positions, u, position)
         if position != quiet_position(ctl, u):
-            busy = busy + 1
+            busy = 1
         u = u + 1
     if busy == 0:
         return finish(ctl, me, i)
@@ -394,10 +394,7 @@ def expand_ample(ctl, me, i, pairs):
             if slot == 0:
                 return load(me, PROBLEM)
             if load(slot, 1) & (FLAGGED | 0xFFFF0000) == 0x10000:
-                if busy > 1:
-                    return expand(ctl, me, i, pair, pair + 24)
-                if ends_all(ctl, slot, load(pair, 2), code, high) == 0:
-                    return expand(ctl, me, i, pair, pair + 24)
+                return expand(ctl, me, i, pair, pair + 24)
         pair = pair + 24
     return expand(ctl, me, i, pairs + 8, end)
 
@@ -415,16 +412,6 @@ def quiet_position(ctl, u):
     """Where it stands when the run is over."""
     unit = load(ctl, UNIT) + u * (8 * U_SIZE)
     return load(load(ctl, THREAD) + load(unit, U_FIRST) * (8 * T_SIZE), T_QUIET)
-
-
-def ends_all(ctl, slot, u, code, high):
-    """Whether the unit's one transition, the others being quiet, makes the run be over (see ample.py)."""
-    if load(slot, 1) >> 32 == 0:
-        return 0
-    after = position_of(ctl, u, code ^ load(slot, 2), high ^ (load(slot, 3) & 0xFFFF))
-    if after == quiet_position(ctl, u):
-        return 1
-    return 0
 
 
 def is_ample(ctl, me, shared, t):
