@@ -91,7 +91,8 @@ def cli() -> None:
 @click.option("--json", "as_json", is_flag=True, help="The trace as JSON.")
 def replay(file: str, choices: str, everything: bool, as_json: bool, **model: Any) -> int:
     """Replay a run on the reference machine: the CHOICES that `check` printed."""
-    from ptelab import lanes, trace
+    from ptelab import trace
+    from ptelab.commands.traces import text_trace
     from ptelab.machine import Machine
 
     options = options_of(**model)
@@ -103,13 +104,14 @@ def replay(file: str, choices: str, everything: bool, as_json: bool, **model: An
         return SKIPPED
     try:
         run = parse_choices(choices)
-        recorded = trace.record(Machine(checking.prepare(test, options).scenario), run)
+        built = checking.prepare(test, options)
+        if as_json:
+            recorded = trace.record(Machine(built.scenario), run)
+            click.echo(json.dumps(trace.to_json(recorded), indent=1, ensure_ascii=False))
+        else:
+            click.echo(text_trace(built, run, everything))
     except ValueError as error:
         raise BadInput(str(error)) from error
-    if as_json:
-        click.echo(json.dumps(trace.to_json(recorded), indent=1, ensure_ascii=False))
-    else:
-        click.echo(lanes.render(recorded, everything))
     return OK
 
 
@@ -247,8 +249,8 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
     A and B are patch ids or files joined by commas, a model directory, or - for the bundled model.  Exit status: 0 the
     same on all tests, 1 different, 2 bad input, 3 a test met a limit.
     """
-    from ptelab import diffing, lanes, trace
-    from ptelab.machine import Machine
+    from ptelab import diffing
+    from ptelab.commands.traces import text_trace
 
     sides = diffing.side(a), diffing.side(b)
     found = diffing.compare(
@@ -277,7 +279,7 @@ def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory
             for shown, built, what, choices in smallest.runs:
                 if shown == number:
                     click.echo(f"\n{sides[number].name}: {what}")
-                    click.echo(lanes.render(trace.record(Machine(built.scenario), choices)))
+                    click.echo(text_trace(built, choices))
                     break
     totals = diffing.total(found.costs)
     click.echo(f"\n{'cost of one run of each test':<40} {sides[0].name[:16]:>16} {sides[1].name[:16]:>16}")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -168,7 +169,7 @@ def _concerns(machine: Machine, event: Event, subject: str) -> bool:
     if machine.scenario.symbols.get(struct, {}).get(element) == subject:
         return True
     values = (format_value(machine, event.place, v) for v in (event.old, event.new) if v)
-    return any(subject in value for value in values)
+    return any(subject in re.split("[:,=]", value) for value in values)
 
 
 def _is_translation(machine: Machine, place: Cell) -> bool:
@@ -227,18 +228,61 @@ def format_value(machine: Machine, place: Cell, values: Sequence[int]) -> str:
         return name_value(machine, member, type_, values[0])
     if not any(values):
         return "none"
-    letters = "".join(
-        _LETTERS.get(n, n[:1].upper()) for (n, t), v in zip(parts, values, strict=True) if t.kind == "bool" and v
-    )
-    rest = [
-        _name_number(machine, n, t, v)
-        for (n, t), v in zip(parts, values, strict=True)
-        if t.kind != "bool" and (v or t.kind != "ptr")
+    shown = _shown_parts(parts, values)
+    bits = list(dict.fromkeys(n for n, t, v in shown if t.kind == "bool" and v))
+    numbers = [(n, t, v) for n, t, v in shown if t.kind != "bool" and (v or t.kind != "ptr")]
+    if len(numbers) > 1:  # then a number alone says nothing
+        rest = ",".join(f"{n}={_name_number(machine, n, t, v)}" for n, t, v in numbers if v)
+    else:
+        rest = "".join(_name_number(machine, n, t, v) for n, t, v in numbers)
+    letters = "".join(LETTERS[n][0] for n in bits if n in LETTERS)
+    return ":".join(filter(None, [rest, letters, *(n for n in bits if n not in LETTERS)]))
+
+
+# A record may hold another, as an upper entry does that maps a page: told if there is something in it, and then
+# instead of members of the same name.
+def _shown_parts(parts: Sequence[tuple[str, ir.Type]], values: Sequence[int]) -> list[tuple[str, ir.Type, int]]:
+    split_names = [name.rpartition(".") for name, _ in parts]
+    filled = {owner for (owner, _, _), value in zip(split_names, values, strict=True) if owner and value}
+    inner = {name for owner, _, name in split_names if owner in filled}
+    return [
+        (name, type_, value)
+        for (owner, _, name), (_, type_), value in zip(split_names, parts, values, strict=True)
+        if (owner in filled if owner else name not in inner)
     ]
-    return ":".join(filter(None, ["/".join(rest), letters]))
 
 
-_LETTERS = {"present": "P", "valid": "V", "rw": "W", "accessed": "A", "dirty": "D"}
+def set_bits(machine: Machine, event: Event) -> set[str]:
+    """The names of the bits that an event's values show by their letters."""
+    assert event.place is not None
+    struct, member, _, _ = event.place
+    parts = next(f for f in machine.layout.module.structs[struct].fields if f.name == member).parts
+    if len(parts) == 1:
+        return set()
+    shown = [part for values in (event.old, event.new) if values for part in _shown_parts(parts, values)]
+    return {name for name, type_, value in shown if type_.kind == "bool" and value and name in LETTERS}
+
+
+LETTERS = {
+    "present": ("P", "present"),
+    "valid": ("V", "valid"),
+    "rw": ("W", "writable"),
+    "accessed": ("A", "accessed"),
+    "dirty": ("D", "dirty"),
+    "soft_dirty": ("S", "soft-dirty"),
+    "uffd_wp": ("U", "uffd-wp"),
+    "leaf": ("H", "huge"),
+    "large": ("H", "huge"),
+    "rdonly": ("R", "read-only"),
+    "protect": ("R", "read-only"),
+    "af": ("A", "accessed"),
+    "young": ("Y", "young"),
+    "dbm": ("M", "DBM: dirty unless read-only"),
+    "sw_dirty": ("D", "dirty in software"),
+    "read": ("r", "may be read"),
+    "write": ("w", "may be written"),
+}
+"""The letters of the bits of entries, whatever the architecture calls them, and what they say."""
 
 
 def _name_number(machine: Machine, name: str, type_: ir.Type, value: int) -> str:

@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ptelab import bundled
+from ptelab import bundled, frontend
 from ptelab.cli import cli
 from ptelab.coverage import FileCoverage
+from ptelab.source import Sources
+from ptelab.trace import LETTERS
 
 SMALL = "munmap+store_after"
 PETERSON = bundled.directory("litmus").parent / "bench" / "peterson.py"
@@ -288,6 +290,42 @@ def test_a_limit_is_never_a_never(engine: str) -> None:
     assert result.exit_code == 3, result.output
     found = json.loads(result.stdout)
     assert found["result"] == "Unknown" and not found["complete"] and not found["ok"]
+
+
+LOST_WRITE = "0*17,2*12,1,2,6*2,0*11,6*2,0*3"
+
+
+def test_a_trace_says_what_must_hold_and_where_its_steps_stand() -> None:
+    """A reader must not need the tool's source to find a step in the model, or to know what a flag means."""
+    shown = run("replay", "munmap+store+writeback", LOST_WRITE, "--patch", "5df397dec7c4")
+    assert shown.exit_code == 0, shown.output
+    lines = shown.stdout.splitlines()
+    assert all(len(line) <= 72 for line in lines)
+    text = " ".join(" ".join(lines).split())
+    assert (
+        "Flag lost_write: page f[0] (model/invariants/content.py:45) What must hold: At quiescence a page newer" in text
+    )
+    assert (
+        "13 P0 ptep_get_and_clear (model/linux/arch/x86/include/asm/pgtable.py:165) < ptep_get_and_clear_full <" in text
+    )
+    assert "< zap_present_ptes < … < munmap" in text and "csd(1) sender=1,end= 1,stride=1→none" in text
+    legend = text[text.index("* the ending depends") : text.index("Flag lost_write")]
+    failed = run("check", "cow_reuse+madvise", "--patch", "be068f29034f")
+    assert "(model/stubs/memory.py:100)\n  What must hold: assert unlocked\n" in failed.stdout
+    assert "P present" in legend and "csd: what a CPU is asked to flush" in legend and "DBM" not in legend
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64", "s390"])
+def test_each_bit_of_an_entry_has_a_letter_of_its_own(arch: str) -> None:
+    """Two bits of one record must not look the same in a trace."""
+    structs = frontend.compile_all(Sources(arch)).module.structs
+    records = [f.parts for s in structs.values() for f in s.fields if len(f.parts) > 1]
+    assert any(name == "pfn" for parts in records for name, _ in parts)
+    for parts in records:
+        names = {name.rpartition(".")[2] for name, type_ in parts if type_.kind == "bool"}
+        letters = [LETTERS[name][0] for name in names if name in LETTERS]
+        assert len(letters) == len(set(letters)), names
+        assert "pfn" not in (name for name, _ in parts) or names <= LETTERS.keys(), names
 
 
 def test_traces_are_written_as_text_and_as_json(tmp_path: Path) -> None:

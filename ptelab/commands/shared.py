@@ -185,7 +185,7 @@ def check_checkpoints(checkpoints: Path | None, resume: bool, engine: str, cover
     if checkpoints is not None and engine != "native":
         raise BadInput("--checkpoint is written by the native engine; leave --engine out")
     if checkpoints is not None and coverage:
-        raise BadInput("--checkpoint does not keep what --coverage notes; leave one of them out")
+        raise BadInput("--checkpoint does not keep what --coverage and --explain note; leave one of them out")
 
 
 class ProgressLine:
