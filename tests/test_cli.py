@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ptelab import bundled, frontend
+from ptelab import bundled, checking, frontend
+from ptelab.checking import Options
 from ptelab.cli import cli
+from ptelab.commands.shared import ProgressLine
 from ptelab.coverage import FileCoverage
+from ptelab.litmus import build
 from ptelab.source import Sources
 from ptelab.trace import LETTERS
 
@@ -472,3 +475,14 @@ def test_a_lossy_pass_is_none() -> None:
     assert "!!! states were kept as fingerprints of 64 bits: the odds of a missed one are 1 in " in passed.stdout
     failed = run("check", "scan+store", "--fingerprint", "48", "--patch", "mutant-clean-without-flush")
     assert failed.exit_code == 1, failed.stdout
+
+
+def test_progress_tells_the_memory_that_the_limit_is_for() -> None:
+    """A run must not seem far from its limit because only a part of its memory is shown."""
+    found: list[checking.Progress] = []
+    options = Options(memory_bytes=1 << 30, whole_process=True, progress=found.append)
+    test = build.read(bundled.litmus_files(["munmap+store+writeback"])[0])
+    checking.check(test, options)
+    assert found and found[0].memory_bytes > 20 << 20  # Python alone has more
+    words = ProgressLine(1 << 30).words(checking.Progress(1000, 10, 3, 100 << 20), 2)
+    assert words == "1,000 states  500/s  queue 10  depth 3  100 of 1,024 MB"

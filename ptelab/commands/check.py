@@ -176,9 +176,10 @@ def check(paths: tuple[str, ...], engine: checking.EngineName, jobs: int | None,
     runs = [_Run(p, test, arch) for p, test in ((p, read_test(p)) for p in files) for arch in _arches(test, arches)]
     possible = [run for run in runs if not _skip(run, as_json)]
     jobs, threads = _shares(len(possible), jobs, threads, alone=checkpoints is not None)
-    progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
+    memory = memory or memory_default()
+    progress = ProgressLine(memory) if is_terminal(sys.stderr) and not as_json else None
     options = replace(
-        options, threads=threads, memory_bytes=(memory or memory_default()) // jobs, whole_process=True,
+        options, threads=threads, memory_bytes=memory // jobs, whole_process=True,
         progress=progress if jobs == 1 else None,
     )  # fmt: skip
     told: list[_Told] = []

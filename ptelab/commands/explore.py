@@ -77,9 +77,10 @@ def explore(file: Path, values: tuple[str, ...], no_reduce: bool, without: tuple
         return _replay(scenario, choices)
     check_checkpoints(checkpoints, resume, engine)
     check_fingerprint(fingerprint, checkpoints, engine)
-    progress = ProgressLine() if is_terminal(sys.stderr) and not as_json else None
+    memory = memory or memory_default()
+    progress = ProgressLine(memory) if is_terminal(sys.stderr) and not as_json else None
     options = Options(
-        engine=engine, threads=threads, memory_bytes=memory or memory_default(), whole_process=True, time_s=time_s,
+        engine=engine, threads=threads, memory_bytes=memory, whole_process=True, time_s=time_s,
         progress=progress,
         checkpoints=checkpoints, resume=resume, fingerprint=fingerprint or 0,
     )  # fmt: skip

@@ -188,12 +188,20 @@ def check_checkpoints(checkpoints: Path | None, resume: bool, engine: str, cover
         raise BadInput("--checkpoint does not keep what --coverage and --explain note; leave one of them out")
 
 
-class ProgressLine:
-    """A line on the terminal while an exploration runs: states, rate, queue, depth, memory."""
+def _megabytes(number: int) -> str:
+    return f"{number / (1 << 20):,.0f}"
 
-    def __init__(self) -> None:
+
+class ProgressLine:
+    """A line on the terminal while an exploration runs: states, rate, queue, depth, memory and its limit.
+
+    When it ends is not estimated: no number of these says how many states there are.
+    """
+
+    def __init__(self, limit_bytes: int = 0) -> None:
         from rich.console import Console
 
+        self._limit = f" of {_megabytes(limit_bytes)}" if limit_bytes else ""
         self._status = Console(stderr=True).status("")
         self.clear()
 
@@ -211,9 +219,13 @@ class ProgressLine:
         if not self._started:
             self._started = time.monotonic()
             self._status.start()
-        rate = p.states / max(time.monotonic() - self._started, 0.1)
-        memory = f"  {p.memory_bytes / (1 << 20):,.0f} MB" if p.memory_bytes else ""
-        self._status.update(f"{p.states:,} states  {rate:,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}")
+        self._status.update(self.words(p, time.monotonic() - self._started))
+
+    def words(self, p: checking.Progress, seconds: float) -> str:
+        """What the line says."""
+        rate = p.states / max(seconds, 0.1)
+        memory = f"  {_megabytes(p.memory_bytes)}{self._limit} MB" if p.memory_bytes else ""
+        return f"{p.states:,} states  {rate:,.0f}/s  queue {p.queue:,}  depth {p.depth}{memory}"
 
 
 def read_test(path: Path) -> Test:

@@ -170,7 +170,8 @@ def incompleteness(found: Exploration) -> str:
     )
     if found.stopped == "fingerprint":
         return lossy
-    stopped = f"stopped at a limit ({found.stopped}) after {found.states} states"
+    how = "interrupted" if found.stopped == "interrupt" else f"stopped at a limit ({found.stopped})"
+    stopped = f"{how} after {found.states} states"
     return f"{stopped}; {lossy}" if found.fingerprint_bits else stopped
 
 

@@ -390,7 +390,8 @@ class Engine:
         states = sum(w[x.INSERTED] for w in self.workers)
         queue = max(self.control[x.END] - self.control[x.CURSOR], 0)
         transitions = sum(w[x.TRANSITIONS] for w in self.workers)
-        return Progress(states, transitions, queue, depth, self.store.used(), time.monotonic() - started)
+        memory = max(self.store.used(), resident_bytes() if self.whole_process else 0)  # what the limit is for
+        return Progress(states, transitions, queue, depth, memory, time.monotonic() - started)
 
     # ----------------------------------------------------------------------------------------- results
 
