@@ -322,3 +322,29 @@ def is_step(module: Module, function: Function, stmt: Stmt) -> bool:
     if function.ghost:
         return False
     return isinstance(stmt, Wait) or any(is_shared(module, p) for p in places(stmt))
+
+
+# ------------------------------------------------------------------------------------------- arithmetic
+
+HUGE = 1 << 62
+"""What a product or a shift to the left is that does not fit 64 bits, and one by a negative number: no variable and no
+member is wide enough for it (see `Layout.width`)."""
+
+
+def multiply(a: int, b: int) -> int:
+    """a * b as every engine computes it."""
+    return _word(a * b)
+
+
+def shift_left(a: int, b: int) -> int:
+    """a << b as every engine computes it."""
+    return _word(a << b) if 0 <= b < 64 else HUGE
+
+
+def shift_right(a: int, b: int) -> int:
+    """a >> b as every engine computes it: by a negative number nothing is left."""
+    return a >> (b if 0 <= b < 64 else 63)
+
+
+def _word(value: int) -> int:
+    return value if -(1 << 63) <= value < 1 << 63 else HUGE

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 
 from ptelab import ir
 
+WIDTH_MAX = 62
+"""Bits of an integer: so that engines compute with words of 64, and there are numbers that fit nowhere."""
+
 
 class LayoutError(ValueError):
-    """A parameter that the module needs has no value."""
+    """A parameter that the module needs has no value, or one that cannot be."""
 
 
 class Layout:
@@ -29,6 +32,14 @@ class Layout:
         except KeyError:
             raise LayoutError(f"layout parameter {name} has no value") from None
 
+    def divisor(self, expr: ir.Expr) -> int:
+        """What is divided by; LayoutError unless it is above zero."""
+        value = self.param(expr.name) if isinstance(expr, ir.Param) else expr.value if isinstance(expr, ir.Const) else 0
+        if value <= 0:
+            name = expr.name if isinstance(expr, ir.Param) else "a divisor"
+            raise LayoutError(f"{name} is {value}, and the program divides by it; write a number above zero instead")
+        return value
+
     def number(self, number: int | str) -> int:
         """A literal number, or the value of the parameter of that name."""
         return number if isinstance(number, int) else self.param(number)
@@ -47,7 +58,12 @@ class Layout:
             case "bool":
                 return 1
             case "int":
-                return max(1, self.number(type_.bound).bit_length())
+                bits = max(1, self.number(type_.bound).bit_length())
+                if bits > WIDTH_MAX:
+                    raise LayoutError(
+                        f"an integer up to {self.number(type_.bound)}; write one of {WIDTH_MAX} bits at most"
+                    )
+                return bits
             case "ptr":
                 return max(1, self.pool(type_.struct).bit_length())
 

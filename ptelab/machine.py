@@ -93,7 +93,11 @@ class _Run:
 
 def compile_expr(expr: ir.Expr, layout: Layout) -> Evaluate:
     """Make a Python function of an expression: dict of variables → value."""
-    return eval(f"lambda v: {_source(expr, layout)}", {})  # type: ignore[no-any-return]
+    return eval(f"lambda v: {_source(expr, layout)}", dict(_FUNCTIONS))  # type: ignore[no-any-return]
+
+
+_FUNCTIONS = {"shl": ir.shift_left, "shr": ir.shift_right, "mul": ir.multiply}
+_CALLED = {"<<": "shl", ">>": "shr", "*": "mul"}
 
 
 def _source(expr: ir.Expr, layout: Layout) -> str:
@@ -106,9 +110,13 @@ def _source(expr: ir.Expr, layout: Layout) -> str:
             return f"v[{name!r}]"
         case ir.Self(what):
             return f"v['@{what}']"
+        case ir.Bin("<<" | ">>" | "*" as op, a, b):
+            return f"{_CALLED[op]}({_source(a, layout)}, {_source(b, layout)})"
+        case ir.Bin("//" | "%" as op, a, b):
+            return f"({_source(a, layout)} {op} {layout.divisor(b)})"
         case ir.Bin(op, a, b):
             text = f"({_source(a, layout)} {op} {_source(b, layout)})"
-            return text if op in "+-*//%&|^<<>>" else f"(1 if {text} else 0)"
+            return text if op in "+-&|^" else f"(1 if {text} else 0)"
         case ir.Not(a):
             return f"(0 if {_source(a, layout)} else 1)"
         case ir.Select(c, a, b):
@@ -429,7 +437,8 @@ class Machine:
             except _Blocked:
                 raise Flagged("bad_kernel_state", stmt.at, why="setup or a ghost function would block") from None
             frame.index += 1
-        raise Flagged("bad_kernel_state", stmt.at, why="loops without touching shared state")
+        at = run.frames[-1].code.function.at
+        raise Flagged("bad_kernel_state", at, why="loops without touching shared state")
 
     def _call(self, run: _Run, frame: _Frame, stmt: ir.Call) -> None:
         args = tuple(self._value(a)(frame.vars) for a in stmt.args)

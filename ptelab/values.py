@@ -39,12 +39,12 @@ _ZERO: Value = frozenset((0,))
 _BOOL: Value = frozenset((0, 1))
 
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "&": operator.and_, "|": operator.or_,
-    "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift, "==": operator.eq, "!=": operator.ne,
+    "+": operator.add, "-": operator.sub, "*": ir.multiply, "&": operator.and_, "|": operator.or_,
+    "^": operator.xor, "<<": ir.shift_left, ">>": ir.shift_right, "==": operator.eq, "!=": operator.ne,
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "//": operator.floordiv, "%": operator.mod,
 }  # fmt: skip
-_PARTIAL = {"//": 1, "%": 1, "<<": 0, ">>": 0}  # operator → least second operand for which it is defined
+_PARTIAL = {"//": 1, "%": 1}  # operator → least second operand for which it is defined
 _TESTS = frozenset(("==", "!=", "<", "<=", ">", ">="))
 
 

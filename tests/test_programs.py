@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from ptelab import checking, programs
+from ptelab import checking, machine, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
@@ -161,6 +161,64 @@ def test_what_hardware_does_in_the_last_moment_is_not_put_off(
     for reductions in (NONE, frozenset(REDUCTIONS)):
         found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
         assert set(found.outcomes) == {(0,), (1,)}
+
+
+ARITHMETIC = """
+from __future__ import annotations
+from ptelab.lang import at, choose, ghost, param, struct, thread, u8, u16
+
+DIVISOR = param("DIVISOR", 7)
+
+@struct
+class Words:
+    value: u16
+
+@thread()
+def program() -> None:
+    n: u8 = choose(256)
+    at(Words, 0).value = {}
+
+@ghost
+def final() -> u16:
+    return at(Words, 0).value
+"""
+EXPRESSIONS = [
+    "100 + (n - 200) // 7", "(n - 200) % 7", "100 + (n - 200) // DIVISOR", "1 << n", "(n - 3) << (n - 4)",
+    "(1 << n) % 1000", "40 + (100 - n >> 3)", "n >> n // 3", "n >> (n - 7)", "(n * n * n * n * n * n * n * n * n) % 999",
+    "n ^ 3 | ~n & 7", "(n - 9 & 12) + (n - 300 & 255)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_the_engines_compute_alike(expression: str, tmp_path: Path) -> None:
+    """No number may be another in a word of the processor than in Python, be it negative or too large for the word."""
+    file = tmp_path / "sum.py"
+    file.write_text(ARITHMETIC.format(expression), encoding="utf-8")
+    found = [
+        checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine, threads=1))
+        for engine, reductions in (("machine", NONE), ("native", NONE), ("native", None))
+    ]
+    for other in found[1:]:
+        assert set(other.outcomes) == set(found[0].outcomes)
+        assert set(other.flags) == set(found[0].flags)
+
+
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_a_divisor_that_is_set_to_zero_is_refused(engine: str, tmp_path: Path) -> None:
+    """Division by zero must end neither in a traceback nor in a signal."""
+    file = tmp_path / "sum.py"
+    file.write_text(ARITHMETIC.format("n // DIVISOR"), encoding="utf-8")
+    result = run(file, "--set", "DIVISOR=0", "--engine", engine)
+    assert result.exit_code == 2 and "DIVISOR is 0" in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_the_reference_machine_gives_up_on_an_empty_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loop without a statement must not end in a traceback."""
+    monkeypatch.setattr(machine, "LOCAL_STATEMENTS_MAX", 1000)
+    file = tmp_path / "loop.py"
+    file.write_text(ARITHMETIC.format("1\n    while True:\n        pass"), encoding="utf-8")
+    result = run(file, "--engine", "machine")
+    assert result.exit_code == 1 and "Flag bad_kernel_state" in result.stdout
 
 
 # ---------------------------------------------------------------------------------------------- explore

@@ -67,7 +67,8 @@ class Expressions:
                     return a - b, a - b if a >= b else None
                 return op("sub", a, b), None
             case "*":
-                return op("mul", a, b), a_max * b_max if a_max is not None and b_max is not None else None
+                most = a_max * b_max if a_max is not None and b_max is not None else None
+                return (op("mul", a, b) if most is not None and most < ir.HUGE else self._multiply(a, b)), most
             case "&":
                 bounds = [m for m in (a_max, b_max) if m is not None]
                 return op("and", a, b), min(bounds) if bounds else None
@@ -80,22 +81,56 @@ class Expressions:
                 return op("or" if expr.op == "|" else "xor", a, b), top
             case "<<":
                 shifted = a_max << b_max if a_max is not None and b_max is not None and b_max < 64 else None
-                return op("shl", a, b), shifted if shifted is not None and shifted < 1 << 62 else None
+                if shifted is not None and shifted < ir.HUGE:
+                    return op("shl", a, b), shifted
+                return self._shift_left(a, b), None
             case ">>":
-                return op("lshr" if known else "ashr", a, b), a_max
+                if isinstance(a, int) and isinstance(b, int):
+                    return ir.shift_right(a, b), a_max
+                if b_max is None or b_max > 63:
+                    far = self.coder.compare("ugt", b, 63)
+                    b = self.coder.emit(f"select i1 {far}, i64 63, i64 {word(b)}")
+                return op("lshr" if a_max is not None else "ashr", a, b), a_max
             case "//":
-                return self._divide("udiv" if known else "sdiv", a, b), a_max
+                return self._divide("div", a, self.layout.divisor(expr.b), known), a_max
             case "%":
-                rest = b - 1 if isinstance(b, int) and known else None
-                return self._divide("urem" if known else "srem", a, b), rest
+                divisor = self.layout.divisor(expr.b)
+                return self._divide("rem", a, divisor, known), divisor - 1
         raise AssertionError(expr.op)
 
-    def _divide(self, name: str, a: Operand, b: Operand) -> Operand:
-        if isinstance(a, int) and isinstance(b, int) and b:
-            return a // b if name.endswith("div") else a % b
+    def _divide(self, name: str, a: Operand, b: int, known: bool) -> Operand:
+        """Rounded down, as in Python; LLVM's signed division rounds to zero."""
+        if isinstance(a, int):
+            return a // b if name == "div" else a % b
         if b == 1:
-            return a if name.endswith("div") else 0
-        return self.coder.emit(f"{name} i64 {word(a)}, {word(b)}")
+            return a if name == "div" else 0
+        if known:
+            return self.coder.emit(f"u{name} i64 {a}, {b}")
+        rest = self.coder.emit(f"srem i64 {a}, {b}")
+        below = self.coder.emit(f"ashr i64 {rest}, 63")
+        rest = self.coder.emit(f"add i64 {rest}, {self.coder.emit(f'and i64 {below}, {b}')}")
+        return rest if name == "rem" else self.coder.emit(f"sdiv i64 {self.coder.emit(f'sub i64 {a}, {rest}')}, {b}")
+
+    def _multiply(self, a: Operand, b: Operand) -> Operand:
+        """What may be more than 64 bits."""
+        if isinstance(a, int) and isinstance(b, int):
+            return ir.multiply(a, b)
+        emit = self.coder.emit
+        whole = emit(f"mul i128 {emit(f'sext i64 {word(a)} to i128')}, {emit(f'sext i64 {word(b)} to i128')}")
+        product = emit(f"trunc i128 {whole} to i64")
+        fits = emit(f"icmp eq i128 {emit(f'sext i64 {product} to i128')}, {whole}")
+        return emit(f"select i1 {fits}, i64 {product}, i64 {ir.HUGE}")
+
+    def _shift_left(self, a: Operand, b: Operand) -> Operand:
+        """What may be more than 64 bits, or by no number that a word can be shifted by."""
+        if isinstance(a, int) and isinstance(b, int):
+            return ir.shift_left(a, b)
+        near = self.coder.compare("ult", b, 64)
+        by = self.coder.emit(f"select i1 {near}, i64 {word(b)}, i64 0")
+        shifted = self.coder.emit(f"shl i64 {word(a)}, {by}")
+        back = self.coder.emit(f"ashr i64 {shifted}, {by}")
+        whole = self.coder.emit(f"and i1 {near}, {self.coder.compare('eq', back, a)}")
+        return self.coder.emit(f"select i1 {whole}, i64 {shifted}, i64 {ir.HUGE}")
 
     def test(self, expr: ir.Expr) -> str:
         """The expression as an i1."""
