@@ -15,6 +15,7 @@ from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.commands.export import LANGUAGES, plan_of
 from ptelab.exploration import Exploration
+from ptelab.export.plan import ExportError
 from ptelab.frontend.declarations import WORDS
 from ptelab.litmus.build import read
 from ptelab.scenario import Scenario
@@ -204,6 +205,180 @@ def test_code_that_is_left_out_is_noticed(tmp_path: Path) -> None:
     ours = checking.explore_scenario(of, Options(coverage=True, memory_bytes=1 << 30))
     model = written(tmp_path, of, "promela", frozenset(sorted(ours.covered)[:8]))
     assert "left_out" in peers.Spin(model, optimise="-O0").run().flags
+
+
+REST = """
+@struct
+class Word:
+    a: u1
+    b: u1
+
+
+def idle() -> None:
+    if choose(2):
+        at(Word, 0).a = 1
+
+
+@thread()
+def program() -> None:
+    at(Word, 0).b = 1
+
+
+@daemon(cpu=0)
+def hardware() -> None:
+    idle()
+    at(Word, 0).a = 0
+    while True:
+        idle()
+
+
+@ghost
+def final() -> tuple[u1, u1]:
+    return at(Word, 0).a, at(Word, 0).b
+"""
+NAMES = """
+class entry(NamedTuple):
+    present: bool = False
+    pfn: u2 = 0
+
+
+@percpu
+class Cpu:
+    hits: u2
+    no_hits: u2
+
+
+@struct
+class Page:
+    refs: u2
+
+
+def pick(x: entry, x_present: bool) -> u2:
+    return x.pfn if x_present and not x.present else 3
+
+
+def count(Cpu_hits: u2) -> u2:
+    this_cpu(Cpu).hits = 2
+    Cpu_hits = Cpu_hits + 1
+    return Cpu_hits
+
+
+@thread()
+def program() -> None:
+    at(Page, 0).refs = pick(entry(pfn=2), True)
+    at(Page, 0).refs = count(0)
+
+
+@ghost
+def final() -> u2:
+    return at(Page, 0).refs
+"""
+CHOICES = """
+@struct
+class Word:
+    a: u1
+
+
+@thread()
+def program() -> None:
+    some: u1 = choose(3)
+    at(Word, 0).a = some
+"""
+WIDE = """
+Wide: TypeAlias = Annotated[int, upto((1 << 40) - 1)]
+
+
+@struct
+class Word:
+    wide: Wide
+    a: u2
+
+
+def inside(x: u2) -> u2:
+    at(Word, 0).a = x
+    return x
+
+
+@thread(copies=2)
+def program() -> None:
+    wide: Wide = (1 << 40) - 1
+    inside(2)
+    at(Word, 0).a = 0
+    at(Word, 0).wide = wide
+
+
+@ghost
+def final() -> Wide:
+    return at(Word, 0).wide
+"""
+QUEUE = """
+@struct
+class Word:
+    rw: rw_semaphore
+    turn: u5
+
+
+@thread(copies=28)
+def program() -> None:
+    wait_until(at(Word, 0).turn == thread_id())
+    down_read(at(Word, 0).rw)
+    lockdep_assert_held_read(at(Word, 0).rw)
+    up_read(at(Word, 0).rw)
+    at(Word, 0).turn = (thread_id() + 1) % 28
+"""
+ARITHMETIC = """
+@struct
+class Word:
+    by: u8
+    a: u16
+    b: u16
+
+
+@thread()
+def program() -> None:
+    by: u8 = choose(256)
+    at(Word, 0).by = by
+    down: u16 = 100 + (by - 200) // 7
+    at(Word, 0).b = (by - 200) % 7
+    at(Word, 0).a = down + (100 - by >> 3) + (down >> (by - 3))
+    at(Word, 0).a = 3 << (by - 2)
+
+
+@ghost
+def final() -> tuple[u16, u16]:
+    return at(Word, 0).a, at(Word, 0).b
+"""
+TRAPS = {"rest": REST, "names": NAMES, "choices": CHOICES, "wide": WIDE, "queue": QUEUE, "arithmetic": ARITHMETIC}
+
+
+def trap(tmp_path: Path, name: str) -> Scenario:
+    text = TRAPS[name]
+    words = ", ".join(sorted(w for w in WORDS if re.search(rf"\b{w}\b", text)))
+    head = f"from typing import Annotated, NamedTuple, TypeAlias\nfrom ptelab.lang import {words}\n"
+    path = tmp_path / f"{name}.py"
+    path.write_text(head + text, encoding="utf-8")
+    return programs.read(path, {}, reduce.NONE)
+
+
+@needs_spin
+@pytest.mark.parametrize("name", TRAPS)
+def test_spin_does_what_we_do(name: str, tmp_path: Path) -> None:
+    """What C does otherwise than Python, or a state says that a place does not, may make no difference."""
+    agrees_with_spin(trap(tmp_path, name), tmp_path)
+
+
+@needs_rumur
+@pytest.mark.parametrize("name", sorted(TRAPS.keys() - {"wide", "queue"}))
+def test_rumur_does_what_we_do(name: str, tmp_path: Path) -> None:
+    """Nor what Murphi does otherwise."""
+    agrees_with_rumur(trap(tmp_path, name), tmp_path, whole=True)
+
+
+@pytest.mark.parametrize("name", ["wide", "queue"])
+def test_rumur_is_not_given_what_it_cannot_compute(name: str, tmp_path: Path) -> None:
+    """Numbers that Rumur's arithmetic would lose must not get as far as that."""
+    with pytest.raises(ExportError, match="too wide for Rumur"):
+        written(tmp_path, trap(tmp_path, name), "murphi")
 
 
 def test_export_says_how_the_model_is_run(tmp_path: Path) -> None:

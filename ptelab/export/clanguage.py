@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.export.coder import GO, OK, Coder, Spot
+from ptelab.export.coder import GO, OK, Coder, Spot, identifiers
 from ptelab.export.plan import Part, Plan
 
 
@@ -145,6 +145,9 @@ def _or(words: list[int], lane: Lane, index: int, value: int, base: int = 0) -> 
     words[base + word] |= value << shift
 
 
+_CHECKED = {"<<": "shift_left", ">>": "shift_right", "*": "multiply"}
+
+
 class CCoder(Coder):
     """Writes C."""
 
@@ -154,7 +157,7 @@ class CCoder(Coder):
 
     def function(self, part: Part) -> str:
         """The text of one function."""
-        self.part, self.lines, self.temps = part, [], 0
+        self.begin(part)
         stops = part.code.may_stop
         for segment in part.segments:
             self.lines.append(f"s{segment.number}:;")
@@ -162,7 +165,7 @@ class CCoder(Coder):
         body = self.lines
         names = [f"k{n + 1} = 0" for n in range(self.temps)]
         if not stops:
-            names += [f"{_id(v)} = 0" for v in part.function.vars if v not in part.function.params]
+            names += [f"{self.ids[v]} = 0" for v in part.function.vars if v not in part.function.params]
         head = f"static int f{part.number}({self._parameters(part)}) {{ /* {part.name} */"
         declared = [f"  i64 {', '.join(names)};"] if names else []
         declared.append("  int st = 0; (void)st;")
@@ -176,7 +179,8 @@ class CCoder(Coder):
     def _parameters(self, part: Part) -> str:
         if part.code.may_stop:
             return "int at"
-        return ", ".join(f"i64 {_id(p)}" for p in part.function.params) or "void"
+        ids = identifiers(part.function.vars, "v")
+        return ", ".join(f"i64 {ids[p]}" for p in part.function.params) or "void"
 
     def signature(self, part: Part) -> str:
         """Its declaration."""
@@ -204,8 +208,10 @@ class CCoder(Coder):
                 return f"floor_div({self.value(a)}, {self.value(b)})"
             case ir.Bin("%", a, b):
                 return f"floor_mod({self.value(a)}, {self.value(b)})"
+            case ir.Bin("<<" | ">>" | "*" as op, a, b) if self.far(expr, ir.HUGE - 1):
+                return f"{_CHECKED[op]}({self.value(a)}, {self.value(b)})"
             case ir.Bin(op, a, b):
-                return f"({self.value(a)} {op} {self.value(b)})"
+                return f"((i64){self.value(a)} {op} {self.value(b)})"
 
     def test(self, expr: ir.Expr) -> str:
         return self.value(expr)
@@ -220,11 +226,11 @@ class CCoder(Coder):
         return f"({cond} ? {a} : {b})"
 
     def bits(self, a: str, op: str, b: str) -> str:
-        return f"({a} & ~{b})" if op == "andnot" else f"({a} {op} {b})"
+        return f"({a} & ~(i64){b})" if op == "andnot" else f"((i64){a} {op} {b})"
 
     def _variable(self, name: str) -> str:
         if not self.part.code.may_stop:
-            return _id(name)
+            return self.ids[name]
         return self.packed.variables[self.part.name, name].read("0")
 
     # --------------------------------------------------------------------------------------- statements
@@ -248,7 +254,7 @@ class CCoder(Coder):
         if self.part.code.may_stop:
             self.out(self.packed.variables[self.part.name, name].write("0", value))
         else:
-            self.out(f"{_id(name)} = {value};")
+            self.out(f"{self.ids[name]} = {value};")
 
     def set_spot(self, spot: Spot, value: str) -> None:
         assert isinstance(spot.target, list)
@@ -297,7 +303,7 @@ class CCoder(Coder):
                 word, shift = lane.at(i)
                 masks[word] = masks.get(word, 0) | (1 << lane.width) - 1 << shift
         for word, mask in sorted(masks.items()):
-            self.out(f"P[{word}] &= ~{mask}u;")
+            self.out(f"P[{word}] &= ~(word){mask}u;")
 
     def return_stopping(self) -> None:
         part = self.part
@@ -345,7 +351,3 @@ def _entered(part: Part, segment: int) -> bool:
     """Whether a function may be entered at a segment."""
     found = part.segments[segment]
     return segment == 0 or found.stop is not None or found.resumed is not None
-
-
-def _id(name: str) -> str:
-    return "v_" + "".join(c if c.isalnum() or c == "_" else "_" for c in name)

@@ -9,10 +9,11 @@ which is thrown away when the transition proves to be blocked or raises a flag.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.export.plan import LEFT_OUT, Part, Plan, Segment, bound
+from ptelab.export.plan import LEFT_OUT, Part, Plan, Segment, bound, span
 
 GO, OK, BLOCKED, NO_ALTERNATIVE, FIRST_FLAG = range(5)
 """What a function returns: go on in another function, done, or why this is no transition."""
@@ -41,6 +42,7 @@ class Coder(ABC):
         self.part: Part = plan.final
         self.temps = 0
         self.shift = self.layout.param("NR_THREADS").bit_length()
+        self.ids: dict[str, str] = {}  # what the variables of this function are called
 
     # ------------------------------------------------------------------------- what a language decides
 
@@ -162,6 +164,11 @@ class Coder(ABC):
         self.set_temp(name, value)
         return name
 
+    def begin(self, part: Part) -> None:
+        """Be about to write a function."""
+        self.part, self.lines, self.temps = part, [], 0
+        self.ids = identifiers(part.function.vars, "v")
+
     def raise_if(self, cond: str, flag: str) -> None:
         self.leave_if(cond, str(FIRST_FLAG + self.plan.flags.index(flag)))
 
@@ -169,6 +176,13 @@ class Coder(ABC):
         self.open_if(cond)
         self.leave(status)
         self.close_if()
+
+    def far(self, expr: ir.Bin, most: int) -> bool:
+        """Whether a shift or a product has to be checked, as it may be more than that, or by a negative number."""
+        (low, high), (least, largest) = (span(e, self.part.function, self.layout) for e in (expr.a, expr.b))
+        if expr.op == "*":
+            return max(abs(x * y) for x in (low, high) for y in (least, largest)) > most
+        return least < 0 or largest > 30 or (expr.op == "<<" and (low < 0 or high << largest > most))
 
     def limit(self, expr: ir.Expr) -> int | None:
         return bound(expr, self.part.function, self.layout)
@@ -407,3 +421,16 @@ def _starts_at_one(expr: ir.Expr) -> bool:
         case ir.Bin("+", ir.Self() | ir.Var() | ir.Param(), ir.Const(1)):
             return True
     return False
+
+
+def identifiers(names: Iterable[str], prefix: str) -> dict[str, str]:
+    """A word of letters, digits and _ for each name, no two the same."""
+    found: dict[str, str] = {}
+    used: set[str] = set()
+    for name in names:
+        word = f"{prefix}_" + "".join(c if c.isalnum() else "_" for c in name)
+        while word in used:
+            word += "_"
+        found[name] = word
+        used.add(word)
+    return found

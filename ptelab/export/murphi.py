@@ -11,12 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.export.coder import FIRST_FLAG, GO, OK, Coder, Spot
+from ptelab.export.coder import FIRST_FLAG, GO, OK, Coder, Spot, identifiers
 from ptelab.export.plan import ExportError, Part, Plan
 from ptelab.flow import defs
 
 VALUE_BITS = 29
-"""Numbers have so many bits and a sign; Rumur computes with 32."""
+"""Numbers have so many bits and a sign, as Rumur computes with 32; one more stands for what fits nowhere."""
 
 _BITWISE = {"&": "&", "|": "|", "^": "^", "<<": "<<", ">>": ">>"}
 
@@ -77,7 +77,7 @@ class MurphiCoder(Coder):
     def __init__(self, plan: Plan, slots: Slots) -> None:
         super().__init__(plan)
         self.slots = slots
-        self.names: dict[tuple[str, str, int], str] = {}
+        named: dict[tuple[str, str, int], str] = {}
         self.constants: dict[tuple[str, str, int], int] = {}
         for column in plan.memory.columns.values():
             for n, (part, _) in enumerate(column.field.parts):
@@ -88,13 +88,13 @@ class MurphiCoder(Coder):
                 if len(values) == 1 and (column.struct, column.field.name) not in plan.written:
                     self.constants[key] = values.pop()
                 else:
-                    self.names[key] = _id("_".join(w for w in (column.struct, column.field.name, part) if w))
-        if len(set(self.names.values())) < len(self.names):
-            self.names = {key: f"{name}_{n}" for n, (key, name) in enumerate(self.names.items())}
+                    named[key] = ".".join(w for w in (column.struct, column.field.name, part) if w)
+        words = identifiers(named.values(), "m")
+        self.names = {key: words[name] for key, name in named.items()}
 
     def function(self, part: Part) -> str:
         """The text of one function."""
-        self.part, self.lines, self.temps = part, [], 0
+        self.begin(part)
         stops = part.code.may_stop
         loops = len(part.segments) > 1
         bodies: list[list[str]] = []
@@ -105,7 +105,7 @@ class MurphiCoder(Coder):
         lines = [f"procedure f{part.number}({self._parameters(part)}); -- {part.name}"]
         locals_ = [f"k{n + 1}" for n in range(self.temps)]
         if not stops:
-            locals_ += [_id(v) for v in part.function.vars if v not in part.function.params]
+            locals_ += [self.ids[v] for v in part.function.vars if v not in part.function.params]
             locals_ += sorted(self._changed(part))
         if locals_ or loops:
             lines.append("var")
@@ -114,7 +114,7 @@ class MurphiCoder(Coder):
             lines.append(f"  b: 0..{len(part.segments) - 1};")
         lines.append("begin")
         if not stops:
-            lines += [f"  {_id(v)} := 0;" for v in part.function.vars if v not in part.function.params]
+            lines += [f"  {self.ids[v]} := 0;" for v in part.function.vars if v not in part.function.params]
             lines += [f"  {v} := {v.replace('v_', 'p_', 1)};" for v in sorted(self._changed(part))]
         if not loops:
             return "\n".join([*lines, *bodies[0], "end;"])
@@ -125,14 +125,14 @@ class MurphiCoder(Coder):
         return "\n".join([*lines, "  end;", "  end;", "end;"])
 
     def _parameters(self, part: Part) -> str:
-        params = [] if part.code.may_stop else [f"{_id(p)}: val" for p in part.function.params]
+        params = [] if part.code.may_stop else [f"{self.ids[p]}: val" for p in part.function.params]
         changed = self._changed(part)
         return "; ".join([_SIGNATURE, *(p.replace("v_", "p_", 1) if p[:-5] in changed else p for p in params)])
 
     def _changed(self, part: Part) -> set[str]:
         """The parameters of a function that does not stop that it assigns to, which only a variable allows."""
         assigned = {d for b in part.function.blocks for s in b.stmts for d in defs(s)}
-        return set() if part.code.may_stop else {_id(p) for p in part.function.params if p in assigned}
+        return set() if part.code.may_stop else {self.ids[p] for p in part.function.params if p in assigned}
 
     # -------------------------------------------------------------------------------------- expressions
 
@@ -152,6 +152,9 @@ class MurphiCoder(Coder):
                 return f"floor_div({self.value(a)}, {self.value(b)})"
             case ir.Bin("%", a, b):
                 return f"floor_mod({self.value(a)}, {self.value(b)})"
+            case ir.Bin("<<" | ">>" as op, a, b) if self.far(expr, (1 << VALUE_BITS) - 1):
+                name = "shift_left" if op == "<<" else "shift_right"
+                return f"{name}({self.value(a)} + 0, {self.value(b)} + 0)"
             case ir.Bin("+" | "-" | "*", a, b):
                 return f"({self.value(a)} {expr.op} {self.value(b)})"
             case ir.Bin("&" | "|" | "^" | "<<" | ">>", a, b):
@@ -187,7 +190,7 @@ class MurphiCoder(Coder):
 
     def _variable(self, name: str) -> str:
         if not self.part.code.may_stop:
-            return _id(name)
+            return self.ids[name]
         return self.slots.variables[self.part.name, name].at("0")
 
     # --------------------------------------------------------------------------------------- statements
@@ -318,7 +321,7 @@ _MODEL = """\
 -- looked for, nor are situations noted.
 
 type
-  val: -{largest}..{largest};
+  val: -{huge}..{huge};
   thread: 0..{last_thread};
   results: array[0..{results}] of val;
 
@@ -329,6 +332,20 @@ function floor_div(a: val; b: val): val;
 begin
   if a >= 0 then return a / b; end;
   return 0 - ((b - a - 1) / b);
+end;
+
+function shift_left(a: val; b: val): val;
+begin
+  if b < 0 | b > {bits} then return {huge}; end;
+  if a < 0 then return 0 - shift_left(0 - a, b + 0); end;
+  if a > (({huge} - 1) >> (b + 0)) then return {huge}; end;
+  return (a + 0) << (b + 0);
+end;
+
+function shift_right(a: val; b: val): val;
+begin
+  if b < 0 | b > {bits} then return a < 0 ? 0 - 1 : 0; end;
+  return (a + 0) >> (b + 0);
 end;
 
 function floor_mod(a: val; b: val): val;
@@ -405,27 +422,28 @@ end;
 def murphi(plan: Plan, file: str, command: str) -> str:
     """The model's text.  `command` is what checks the same with ptelab, `file` what this will be called."""
     widths = [w for s in plan.module.structs.values() for f in s.fields for w in plan.layout.widths(f)]
+    widths += [plan.layout.width(t) for p in plan.parts.values() for t in p.function.vars.values()]
     if max(widths, default=0) > VALUE_BITS:
-        raise ExportError(f"{plan.scenario.name}: a member of {max(widths)} bits is too wide for Rumur")
+        raise ExportError(f"{plan.scenario.name}: a number of {max(widths)} bits is too wide for Rumur")
     slots = Slots(plan)
     coder = MurphiCoder(plan, slots)
     threads = plan.scenario.threads
     results = len(plan.final.function.results)
     flags = [f'  if st = {FIRST_FLAG + n} then put "ptelab: flag {name}\\n"; end;' for n, name in enumerate(plan.flags)]
     words = {
-        "title": plan.scenario.name, "command": command, "file": file, "largest": (1 << VALUE_BITS) - 1,
+        "title": plan.scenario.name, "command": command, "file": file, "huge": 1 << VALUE_BITS, "bits": VALUE_BITS,
         "last_thread": len(threads) - 1,
         "signature": _SIGNATURE, "arguments": _ARGUMENTS,
         "results": max([1, *(len(p.function.results) for p in plan.parts.values())]) - 1,
         "variables": "\n".join(_variables(plan, coder)),
         "functions": "\n\n".join(coder.function(p) for p in plan.parts.values()),
-        "quiet": " & ".join(f"at[{t}] = {plan.rest(t)}" for t in range(len(threads))),
+        "quiet": " & ".join(_rests(plan, slots, t) for t in range(len(threads))),
         "dispatch": "\n".join(_search([(p.number, f"f{p.number}({_ARGUMENTS});") for p in plan.stopping], "nf")),
         "places": "\n".join(_search(
             [(p.number, f"nf := {p.part.number}; ns := {p.segment};") for p in plan.places], "place"
         )),
         "chooses": plan.chooses, "go": GO, "ok": OK, "first_flag": FIRST_FLAG, "flags": "\n".join(flags),
-        "rules": "\n\n".join(_rule(plan, t) for t in range(len(threads))), "final": plan.final.number,
+        "rules": "\n\n".join(_rule(plan, slots, t) for t in range(len(threads))), "final": plan.final.number,
         "outcome": "".join(f"    put r[{n}];\n" for n in range(results)),
         "start": "\n".join(_start(plan, coder)),
     }  # fmt: skip
@@ -445,12 +463,20 @@ def _variables(plan: Plan, coder: MurphiCoder) -> list[str]:
     return lines
 
 
-def _rule(plan: Plan, thread: int) -> str:
+def _rests(plan: Plan, slots: Slots, thread: int) -> str:
+    """Whether a thread has ended, or stands where it may rest for ever, called as it was then."""
+    calls = (
+        (slots.calls[part.name].at("0").replace("[t]", f"[{thread}]"), call) for part, call in plan.rest_calls(thread)
+    )
+    return " & ".join([f"at[{thread}] = {plan.rest(thread)}", *(f"{where} = {call}" for where, call in calls)])
+
+
+def _rule(plan: Plan, slots: Slots, thread: int) -> str:
     of = plan.scenario.threads[thread]
     most = plan.alternatives(thread)
     guard = f"at[{thread}] != 0"
     if of.daemon:
-        guard += f" & !(at[{thread}] = {plan.rest(thread)} & is_quiet())"
+        guard += f" & !({_rests(plan, slots, thread)} & is_quiet())"
     if most == 1:
         return f'rule "{of.name}" {guard} ==>\nbegin\n  move({thread}, {of.cpu}, 0);\nend;'
     return (
@@ -495,7 +521,3 @@ def _start(plan: Plan, coder: MurphiCoder) -> list[str]:
                     pairs += [(slot, i, cells[column.base + i * column.parts + n]) for i in range(slot.count)]
             lines += [f"  {s.at(str(i)).replace('[t]', f'[{thread}]')} := {v};" for s, i, v in pairs if v]
     return lines
-
-
-def _id(name: str) -> str:
-    return "v_" + "".join(c if c.isalnum() or c == "_" else "_" for c in name)

@@ -9,7 +9,7 @@ has one form only, and no more and no fewer states are told apart than by the re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from ptelab import ir
@@ -139,9 +139,8 @@ class Plan:
             function = self.parts[name].function
             for stmt in self.statements(name):
                 if isinstance(stmt, ir.Choose):
-                    fits = 1 << self.layout.width(function.vars[stmt.dst])
-                    largest = bound(stmt.count, function, self.layout)
-                    most = max(most, fits if largest is None else min(fits, largest))
+                    # Those that do not fit the variable count: they raise a flag.
+                    most = max(most, span(stmt.count, function, self.layout)[1])
         if most > ALTERNATIVES_MAX:
             raise ExportError(
                 f"{self.scenario.name}: choose() among {most} is too wide; write a type with a bound instead"
@@ -200,6 +199,12 @@ class Plan:
     def rest(self, thread: int) -> int:
         """Where a thread stands when the run may be over."""
         return self.start_place(thread) if self.scenario.threads[thread].daemon else 0
+
+    def rest_calls(self, thread: int) -> list[tuple[Part, int]]:
+        """By which calls a thread has come where it rests: the same place, called from elsewhere, is none of rest."""
+        if not self.scenario.threads[thread].daemon:
+            return []
+        return [(part, call) for part, call, _, _ in self.start_frames(thread) if part.callers]
 
     def _keep_start(self) -> None:
         """Keep the blocks in which threads stand at first: the way there was nobody's transition."""
@@ -295,42 +300,60 @@ def _segments(code: Code, kept: set[int]) -> tuple[list[Segment], dict[int, int]
 
 
 def bound(expr: ir.Expr, function: ir.Function, layout: Layout) -> int | None:
-    """The largest value of an expression that cannot be negative; None when that is not known."""
+    """The largest value of an expression that cannot be negative; None when it may be."""
+    least, largest = span(expr, function, layout)
+    return largest if least >= 0 else None
 
-    def of(e: ir.Expr) -> int | None:
-        return bound(e, function, layout)
+
+def span(expr: ir.Expr, function: ir.Function, layout: Layout) -> tuple[int, int]:
+    """The smallest and the largest value that an expression can have, or less and more."""
+
+    def of(e: ir.Expr) -> tuple[int, int]:
+        return span(e, function, layout)
 
     match expr:
         case ir.Const(value):
-            return int(value) if value >= 0 else None
+            return int(value), int(value)
         case ir.Param(name):
-            return layout.param(name)
+            return layout.param(name), layout.param(name)
         case ir.Var(name):
-            return (1 << layout.width(function.vars[name])) - 1
+            return 0, (1 << layout.width(function.vars[name])) - 1
         case ir.Self(what):
-            return layout.param("NR_THREADS" if what == "thread" else "NR_CPUS") - 1
+            return 0, layout.param("NR_THREADS" if what == "thread" else "NR_CPUS") - 1
         case ir.Not():
-            return 1
+            return 0, 1
         case ir.Select(_, a, b):
-            x, y = of(a), of(b)
-            return None if x is None or y is None else max(x, y)
+            return _hull([*of(a), *of(b)])
         case ir.Bin(op, a, b):
             if op in COMPARISONS or op in ("and", "or"):
-                return 1
-            x, y = of(a), of(b)
-            if x is None or y is None:
-                return None
-            match op:
-                case "+":
-                    return x + y
-                case "*":
-                    return x * y
-                case "&":
-                    return min(x, y)
-                case "|" | "^":
-                    return int((1 << max(x.bit_length(), y.bit_length())) - 1)
-                case "//" | ">>":
-                    return x
-                case "%":
-                    return y - 1
-    return None
+                return 0, 1
+            if op in ("//", "%"):
+                return _arithmetic(op, of(a), (layout.divisor(b),) * 2)
+            return _arithmetic(op, of(a), of(b))
+
+
+def _arithmetic(op: str, a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
+    match op:
+        case "+":
+            return a[0] + b[0], a[1] + b[1]
+        case "-":
+            return a[0] - b[1], a[1] - b[0]
+        case "*":
+            return _hull([ir.multiply(x, y) for x in a for y in b])
+        case "//":
+            return _hull([x // b[0] for x in a])
+        case "%":
+            return 0, b[0] - 1
+        case "<<":
+            return _hull([ir.shift_left(x, y) for x in (*a, 0) for y in (*b, 0)])
+        case ">>":
+            return _hull([*a, 0])
+        case "&" if a[0] >= 0 or b[0] >= 0:
+            return 0, min(x[1] for x in (a, b) if x[0] >= 0)
+    bits = max(x.bit_length() for x in (*a, *b))
+    return (0 if a[0] >= 0 and b[0] >= 0 else -(1 << bits)), (1 << bits) - 1
+
+
+def _hull(values: Iterable[int]) -> tuple[int, int]:
+    known = list(values)
+    return min(known), max(known)

@@ -8,6 +8,7 @@ made, as in the engines.  What was found besides states (flags, outcomes, situat
 
 from __future__ import annotations
 
+from ptelab import ir
 from ptelab.export.clanguage import CCoder, Packed
 from ptelab.export.coder import FIRST_FLAG, GO, OK
 from ptelab.export.plan import Plan
@@ -40,6 +41,26 @@ static inline i64 floor_div(i64 a, i64 b)
   return a >= 0 ? a / b : -((-a + b - 1) / b);
 }}
 
+static inline i64 multiply(i64 a, i64 b)
+{{
+  i64 product;
+  return __builtin_mul_overflow(a, b, &product) ? {huge} : product;
+}}
+
+static inline i64 shift_left(i64 a, i64 b)
+{{
+  i64 shifted;
+  if (b < 0 || b > 63)
+    return {huge};
+  shifted = (i64)((unsigned long)a << b);
+  return shifted >> b == a ? shifted : {huge};
+}}
+
+static inline i64 shift_right(i64 a, i64 b)
+{{
+  return a >> (b < 0 || b > 63 ? 63 : b);
+}}
+
 static inline i64 floor_mod(i64 a, i64 b)
 {{
   return a - floor_div(a, b) * b;
@@ -61,11 +82,19 @@ static inline int place_of(const word *s, int t)
   return ((s[thread_word[t]] ^ I[thread_word[t]]) & {place_mask});
 }}
 
+/* Whether a thread has ended, or stands where it may rest for ever, called as it was then. */
+static int at_rest(const word *s, int t)
+{{
+  if (place_of(s, t) != thread_rest[t])
+    return 0;
+{rest_calls}  return 1;
+}}
+
 static int is_quiet(const word *s)
 {{
   int t;
   for (t = 0; t < {threads}; t++)
-    if (place_of(s, t) != thread_rest[t])
+    if (!at_rest(s, t))
       return 0;
   return 1;
 }}
@@ -119,7 +148,7 @@ static int move(const word *s, int t, int alternative)
 static int can(const word *s, int t, int alternative)
 {{
   int st, place = place_of(s, t);
-  if (place == 0 || (thread_daemon[t] && place == thread_rest[t] && is_quiet(s)))
+  if (place == 0 || (thread_daemon[t] && at_rest(s, t) && is_quiet(s)))
     return 0;
   st = move(s, t, alternative);
   if (st >= {first_flag}) {{
@@ -176,7 +205,7 @@ static int visit(const word *s)
   }}
 #ifndef NODEADLOCK
   for (t = 0; t < {threads}; t++) {{
-    int place = place_of(s, t), speculation = thread_daemon[t] && place == thread_rest[t] && place_choose[place];
+    int place = place_of(s, t), speculation = thread_daemon[t] && at_rest(s, t) && place_choose[place];
     for (a = 0; a < {alternatives}; a++) {{
       st = move(s, t, a);
       if (st >= {first_flag} || (st == {ok} && !speculation))
@@ -239,6 +268,7 @@ def promela(plan: Plan, file: str, command: str) -> str:
         "thread_daemon": _list([int(t.daemon) for t in threads]),
         "thread_rest": _list([plan.rest(t) for t in range(len(threads))]),
         "place_mask": (1 << packed.place.width) - 1, "threads": len(threads), "ok": OK, "go": GO,
+        "rest_calls": "".join(_rest_calls(plan, packed, t) for t in range(len(threads))), "huge": f"{ir.HUGE}L",
         "first_flag": FIRST_FLAG, "final": plan.final.number, "deadlock": plan.flags.index("deadlock"),
         "alternatives": max(plan.alternatives(t) for t in range(len(threads))),
     }  # fmt: skip
@@ -259,6 +289,17 @@ def promela(plan: Plan, file: str, command: str) -> str:
         title=plan.scenario.name, command=command, file=file, declarations=declarations, words=packed.words,
         moves="\n".join(moves), vector=f" -DVECTORSZ={-(-size // 1024) * 1024}" if size > 1024 else "",
     )  # fmt: skip
+
+
+def _rest_calls(plan: Plan, packed: Packed, thread: int) -> str:
+    text = ""
+    for part, call in plan.rest_calls(thread):
+        lane = packed.calls[part.name]
+        word, shift = lane.at(0)
+        at = f"thread_word[t] + {word}"
+        text += f"  if (t == {thread} && ((s[{at}] ^ I[{at}]) >> {shift} & {(1 << lane.width) - 1}) != {call})\n"
+        text += "    return 0;\n"
+    return text
 
 
 def _blocks(pieces: list[str]) -> str:
