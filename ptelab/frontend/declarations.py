@@ -181,7 +181,18 @@ Decl: TypeAlias = (
 # Tests that run one after the other share most files; nothing changes a tree.
 @functools.lru_cache(maxsize=1024)
 def _tree(text: str, name: str) -> ast.Module:
-    return ast.parse(text, name)
+    tree = ast.parse(text, name)
+    if not text.isascii():
+        _check_names(tree, name)
+    return tree
+
+
+def _check_names(tree: ast.Module, file: str) -> None:
+    for node in ast.walk(tree):
+        for where in ("id", "name", "attr", "arg"):
+            word = getattr(node, where, None)
+            if isinstance(word, str) and not word.isascii():
+                raise refuse(file, node, f"the name “{word}”", "one of the letters a to z, digits and _")
 
 
 def parse(text: Text) -> File:
@@ -192,6 +203,8 @@ def parse(text: Text) -> File:
         raise DialectError(
             text.name, error.lineno or 1, error.offset or 1, f"not Python: {error.msg}", "valid Python"
         ) from None
+    except (ValueError, RecursionError, MemoryError):  # a zero byte; brackets in brackets in brackets
+        raise DialectError(text.name, 1, 1, "not Python that can be read", "valid Python") from None
     first = text.path.split("/")[0].removesuffix(".py")
     file = File(text, tree, first)
     for position, node in enumerate(tree.body):

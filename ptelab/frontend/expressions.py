@@ -333,8 +333,9 @@ def arithmetic(f: Frame, node: ast.AST, op: str, a: Value, b: Value) -> Value:
         raise f.refuse(
             node, f"“{op}” by what is no constant or parameter", "a constant divisor, or a loop that subtracts"
         )
-    if op in ("//", "%") and b.expr == fold.ZERO:
-        raise f.refuse(node, f"“{op}” by zero", "a divisor above zero")
+    if op in ("//", "%") and isinstance(b.expr, ir.Const) and b.expr.value <= 0:
+        number = b.expr.value or "zero"
+        raise f.refuse(node, f"“{op}” by {number}", "a divisor above zero")
     return Value(Int(_bound(op, a, b)), (fold.binary(op, a.expr, b.expr),))
 
 

@@ -15,8 +15,8 @@ ZERO = ir.Const(0)
 ONE = ir.Const(1)
 
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "//": operator.floordiv, "%": operator.mod,
-    "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": operator.lshift, ">>": operator.rshift,
+    "+": operator.add, "-": operator.sub, "*": ir.multiply, "//": operator.floordiv, "%": operator.mod,
+    "&": operator.and_, "|": operator.or_, "^": operator.xor, "<<": ir.shift_left, ">>": ir.shift_right,
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
     "and": lambda a, b: a and b, "or": lambda a, b: a or b,
 }  # fmt: skip
@@ -26,7 +26,7 @@ _NEGATED = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 def binary(op: str, a: ir.Expr, b: ir.Expr) -> ir.Expr:
     """a op b.  The operands of `and` and `or` are booleans."""
     if isinstance(a, ir.Const) and isinstance(b, ir.Const):
-        if not (op in ("//", "%") and b.value == 0) and not (op in ("<<", ">>") and b.value < 0):
+        if not (op in ("//", "%") and b.value <= 0):
             return ir.Const(int(_OPERATORS[op](a.value, b.value)))
     elif op in ("and", "or"):
         for one, other in ((a, b), (b, a)):

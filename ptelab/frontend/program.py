@@ -278,6 +278,8 @@ class Program:
         if not isinstance(ty, Bool | Int | Ptr | Rec | LockType):
             raise refuse(file.name, annotation, f"a member that is {describe(ty)}", _TYPE_WORDS)
         self._check_handles(decl, annotation, ty, ghost)
+        if isinstance(ty, LockType) and (decl.kind != "shared" or ghost):
+            raise refuse(file.name, annotation, "a lock in memory that is not shared", "it into a @struct")
         parts = (("", ir.Type("bool")),) if isinstance(ty, LockType) else scalars(ty)
         lock = lock_kind(ty)
         assert lock in ("", "spinlock", "rwsem")
@@ -382,6 +384,11 @@ class Program:
         result = self.type_of(file, node.returns)
         if isinstance(result, LockType | Arr):
             raise refuse(file.name, node.returns, f"a result that is {describe(result)}", _TYPE_WORDS)
+        if any(part.kind == "ptr" and self.structs[part.struct].kind == "stack" for _, part in scalars(result)):
+            raise refuse(
+                file.name, node.returns, "a handle of a stack object as result, which outlives it",
+                "a parameter: the caller's own object",
+            )  # fmt: skip
         decl.signature = Signature(params, result)
         return decl.signature
 
