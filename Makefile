@@ -78,7 +78,7 @@ docs: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python tools/bench.py
-	@$(BIN)/python bench/versus.py
+	@$(BIN)/python bench/versus.py --write docs/speed.md
 	@$(BIN)/python bench/threads.py
 
 reductions: $(READY)

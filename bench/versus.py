@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ptelab, SPIN and Rumur side by side: python bench/versus.py --work DIR [--runs 3] [--cpu 1] [--time S] [MODEL…]
+"""ptelab, SPIN and Rumur side by side: python bench/versus.py [--runs 3] [--cpu 1] [--time S] [--write FILE] [MODEL…]
 
 Each model (as bench/agree.py names them) is explored without reductions by ptelab with one thread, by SPIN (exact, all
 states stored, gcc -O3) without and with its partial order reduction, and by Rumur (gcc -O3, one thread); all of them
@@ -10,13 +10,16 @@ states, table and queue.  With --threads, ptelab and Rumur run with as many thre
 that went by.
 
 The largest litmus tests have more states without reductions than SPIN or Rumur could hold; of these, and of any model
-with --time, the first seconds are measured instead: `>` before the number of states.
+with --time, the first seconds are measured instead: `>` before the number of states.  FILE gets the medians as a table.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
+import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -45,6 +48,14 @@ KNOWN = {
 """What everybody finds who has counted: Gray and Lamport's specification, BEEM's model, and ours."""
 MEMORY_MB = 6144
 STOPPED = ("time", "Search not completed")
+HEAD = (
+    "Made by `python bench/versus.py --write docs/speed.md`, which `make bench` runs: the same models, explored",
+    "without reductions by one thread on one CPU, by turns; medians. Rates are distinct states per second of the",
+    "processor, without what it takes to make machine code. *× SPIN*: our rate divided by its, run by run; *POR*:",
+    "with its own partial order reduction. SPIN stores all states (`-DNOREDUCE`, no hash-compact); SPIN and Rumur are",
+    "compiled with `gcc -O3`. Bytes are those of states, table and queue for ptelab, of the process for the others.",
+    "`>`: the first seconds of a search.",
+)
 
 
 def one(model: str, threads: int, time_s: float | None) -> None:
@@ -111,8 +122,8 @@ def spread(values: list[float], digits: int = 0) -> str:
     return " / ".join(f"{v:,.{digits}f}" for v in (min(values), statistics.median(values), max(values)))
 
 
-def measure(model: str, work: Path, cpu: int, threads: int, runs: int, time_s: float | None) -> None:
-    """All tools on a model, and a table of what they did."""
+def measure(model: str, work: Path, cpu: int, threads: int, runs: int, time_s: float | None) -> dict[str, list[str]]:
+    """All tools on a model, and a table of what they did; the medians for each: states, rate, bytes, ratio."""
     made = tools(model, work, cpu, threads, time_s)
     results: dict[str, list[peers.Result]] = {name: [] for name in made}
     for _ in range(runs):
@@ -121,6 +132,7 @@ def measure(model: str, work: Path, cpu: int, threads: int, runs: int, time_s: f
     print(f"{model}: least / median / largest of {runs} runs")
     print(f"{'':18} {'states':>14} {'distinct states/s':>30} {'transitions/s':>34} {'B/state':>8} {'build s':>8}"
           "  ptelab's rate to this one's")  # fmt: skip
+    medians: dict[str, list[str]] = {}
     for name, several in results.items():
         first = several[0]
         cut = time_s is not None and all(not r.complete and r.problem in STOPPED and r.states for r in several)
@@ -146,7 +158,29 @@ def measure(model: str, work: Path, cpu: int, threads: int, runs: int, time_s: f
         states = f"{'> ' if cut else ''}{first.states:,}"
         print(f"{name:18} {states:>14} {spread(rates):>30} {spread(moves):>34} {memory:>8.1f}"
               f" {first.build_seconds:>8.1f}  {spread(ratios, 1)}")  # fmt: skip
+        rate, ratio = statistics.median(rates), statistics.median(ratios)
+        medians[name] = [states, f"{rate:,.0f}", f"{memory:.1f}", f"{ratio:.1f}"]
     print(flush=True)
+    return medians
+
+
+def table(rows: dict[str, dict[str, list[str]]], runs: int) -> str:
+    """The medians as a page."""
+    cpu = re.search(r"^model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE)
+    said = [subprocess.run(c, capture_output=True, text=True).stdout for c in (["spin", "-V"], ["rumur", "--version"])]
+    versions = ", ".join(" ".join(line.split(" --")[0].split()) for line in said)
+    lines = ["<!-- SPDX-License-Identifier: GPL-2.0-only -->", "# How fast the checkers are", "", *HEAD]
+    lines += [f"Runs: {runs}. {datetime.date.today()}, {cpu[1] if cpu else platform.machine()}, {versions}.", ""]
+    others = ["SPIN", "SPIN, POR", "Rumur"]
+    lines.append(
+        "| model | states | states/s | B/state | × SPIN | × SPIN, POR | × Rumur | SPIN B/state | Rumur B/state |"
+    )
+    lines.append("| --- " + "| ---: " * 8 + "|")
+    for model, medians in rows.items():
+        ratios = [medians[name][3] if name in medians else "" for name in others]
+        sizes = [medians[name][2] if name in medians else "" for name in ("SPIN", "Rumur")]
+        lines.append("| " + " | ".join([model, *medians["ptelab"][:3], *ratios, *sizes]) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:
@@ -158,6 +192,7 @@ def main() -> None:
     parser.add_argument("--cpu", type=int, default=0, help="the CPU that everything is bound to")
     parser.add_argument("--threads", type=int, default=1, help="run ptelab and Rumur with so many threads as well")
     parser.add_argument("--time", type=float, metavar="S", help="measure the first S seconds only")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the medians as a table")
     parser.add_argument("--one", type=int, metavar="THREADS", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -167,8 +202,11 @@ def main() -> None:
         print(f"not installed, so left out: {missing}", file=sys.stderr)
     arguments.work.mkdir(parents=True, exist_ok=True)
     named = [(model, arguments.time) for model in arguments.models]
+    rows = {}
     for model, time_s in named or [*((m, None) for m in MODELS), *((m, LARGEST_S) for m in LARGEST)]:
-        measure(model, arguments.work, arguments.cpu, arguments.threads, arguments.runs, time_s)
+        rows[model] = measure(model, arguments.work, arguments.cpu, arguments.threads, arguments.runs, time_s)
+    if arguments.write is not None:
+        arguments.write.write_text(table(rows, arguments.runs), encoding="utf-8")
 
 
 if __name__ == "__main__":
