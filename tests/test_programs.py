@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -308,6 +309,25 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: Callable[[bytes
     file.write_bytes(damage(file.read_bytes()))
     result = run(*program, "--resume")
     assert result.exit_code == 2 and result.stderr.count("\n") == 1 and file.name in result.stderr
+
+
+def test_what_is_written_down_at_the_limit_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search that lacks memory for a wider layout must not be written down with that layout: half of it is lost."""
+    scenario = programs.read(BENCH / "two_phase_commit.py", {"nr_Manager": 5}, NONE)
+    monkeypatch.setattr(store, "SHARED_BITS", 6)
+    replace_table, tries = store.Store._replace_table, itertools.count()
+
+    def no_memory(self: store.Store, slots: int, repack: bool) -> bool:
+        if repack and not next(tries):
+            self.memory_bytes = 0
+        return replace_table(self, slots, repack)
+
+    monkeypatch.setattr(store.Store, "_replace_table", no_memory)
+    options = Options(checkpoints=tmp_path)
+    assert checking.explore_scenario(scenario, options).stopped == "memory"
+    found = checking.explore_scenario(scenario, replace(options, resume=True))
+    assert 1 < found.resumed_states < found.states
+    assert (found.complete, found.states, found.transitions, found.depth) == (True, 8_832, 37_345, 16)
 
 
 def test_resume_needs_a_place() -> None:

@@ -192,9 +192,12 @@ class Store:
         return widths
 
     def _relayout(self) -> bool:
+        before, high_bits = list(self._parts.array), self.control[x.HIGH_BITS]
         self._lay_out(self._wider())
         slots = max(self.slots, 8 << (self.control[x.HIGH_BITS] + 5))
         if not self.bits and not self._replace_table(slots, repack=True):
+            self._parts.fill(0, before)  # what is there, and may be written down, is still laid out as it was
+            self.control[x.HIGH_BITS] = high_bits
             return False
         low = self.pending_from(min(self.control[x.CURSOR], self.control[x.LEVEL_END]))
         control, own = self.control.address, self.workers[0].block.address
