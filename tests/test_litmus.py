@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -278,3 +279,17 @@ def test_the_shortest_run_that_shows_the_failure_is_the_example() -> None:
     """The example must not be longer than it has to be."""
     verdict = judge(simple("exists (~0:r0=0)", "Never"), OBSERVED, explored(0, 2, 1))
     assert verdict.example is not None and len(verdict.example.choices) == 2
+
+
+@pytest.mark.parametrize("arch", ["x86_64", "arm64", "s390"])
+def test_every_bound_is_documented(arch: str, tmp_path: Path) -> None:
+    """A test's author must find each bound that may be set in docs/litmus.md, and none that may not."""
+    text = bundled.litmus_files(["madvise+load+refused"])[0].read_text(encoding="utf-8")
+    path = tmp_path / "a.litmus"
+    path.write_text(re.sub("^MM .*", "MM a\nBounds=NONE:1", text, count=1), encoding="utf-8")
+    with pytest.raises(syntax.LitmusError) as error:
+        build.build(build.read(path), arch)
+    free = set(re.findall(r"[A-Z][A-Z_]+", str(error.value).partition("; write ")[2]))
+    docs = (bundled.directory("litmus").parent / "docs" / "litmus.md").read_text(encoding="utf-8")
+    table = docs.split("## Bounds\n")[1].split("\n## ")[0]
+    assert {"SPARE_PAGES", "PTRS_PER_PTE"} <= free <= set(re.findall("`([A-Z_]+)`", table))

@@ -147,7 +147,7 @@ def _params(test: Test, generated: Generated, compiled: Compiled, threads: int, 
     shared = [s.name for s in compiled.module.structs.values() if s.kind in ("shared", "ghost")]
     strangers = {f"nr_{name}": 1 for name in shared if f"nr_{name}" not in pools}
     for name, value in test.bounds.items():
-        if name in ("SPARE_PAGES", "SPARE_TABLES"):
+        if name in _SPARE:
             continue
         params[name] = _bound(test, name, value, strangers | params, (derived | set(pools)) - {"VALUE_MAX"})
     if "GATHER_BATCHES" in params:
@@ -169,6 +169,9 @@ def _scope(params: dict[str, int]) -> dict[str, int]:
     return {"SCOPE_MAX": (1 << bits) - 1, "REQUESTS_MAX": (1 << all_cpus) - 1}
 
 
+_SPARE = ("SPARE_PAGES", "SPARE_TABLES")
+"""How many free elements there are, whatever else the sizes of their pools follow from."""
+
 _MINIMA = {"MAX_GATHER_BATCH_COUNT": 0, "MAX_GATHER_BATCH": 2, "MMU_GATHER_BUNDLE": 2}
 _BOUND_MAX = 255
 
@@ -176,7 +179,7 @@ _BOUND_MAX = 255
 # The value of one entry of `Bounds=`, which must leave the sizes consistent.
 def _bound(test: Test, name: str, value: int, params: dict[str, int], derived: set[str]) -> int:
     pos = next((m.pos for m in test.litmus.metadata if m.key == "Bounds" and name in m.value), syntax.Pos(1, 1))
-    free = sorted(n for n in params if n not in derived)
+    free = sorted([*_SPARE, *(n for n in params if n not in derived)])
     if name in derived:
         raise test.error(pos, f"{name} follows from the test", known(free))
     if name not in params:
