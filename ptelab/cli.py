@@ -25,6 +25,7 @@ from ptelab.commands.shared import (
     OK,
     SKIPPED,
     BadInput,
+    Seconds,
     Size,
     check_writable,
     is_terminal,
@@ -238,9 +239,7 @@ def mutate(paths: tuple[str, ...], files: tuple[str, ...], operators: tuple[str,
     "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
 )
 @click.option("--memory", type=Size(), help="Stop a test at this size (default: 3/4 of the free memory).")
-@click.option(
-    "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop a test after so long."
-)
+@click.option("--time", "time_s", type=Seconds(), metavar="S", help="Stop a test after so long.")
 @click.option("--json", "as_json", is_flag=True, help="The comparison as one JSON object.")
 def diff(a: str, b: str, tests: tuple[str, ...], arch: str, threads: int, memory: int | None, time_s: float | None,
          as_json: bool) -> int:  # fmt: skip

@@ -55,6 +55,9 @@ def format_choices(choices: Sequence[Choice]) -> str:
     return ",".join(words)
 
 
+CHOICES_MAX = 10_000_000
+
+
 def parse_choices(text: str) -> list[Choice]:
     """Read what `format_choices` wrote; ValueError names the word that is wrong."""
     choices: list[Choice] = []
@@ -62,5 +65,8 @@ def parse_choices(text: str) -> list[Choice]:
         match = re.fullmatch(r"(\d+)(?:\.(\d+))?(?:\*(\d+))?", word)
         if match is None:
             raise ValueError(f"{word!r} is no choice; write THREAD, THREAD.ALTERNATIVE or THREAD*TIMES")
-        choices += [(int(match[1]), int(match[2] or 0))] * int(match[3] or 1)
+        times = int(match[3] or 1)
+        if times > CHOICES_MAX:
+            raise ValueError(f"{word!r} is more than any run; write THREAD*TIMES with TIMES up to {CHOICES_MAX}")
+        choices += [(int(match[1]), int(match[2] or 0))] * times
     return choices

@@ -6,7 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.layout import Layout
+from ptelab.layout import Layout, LayoutError
+
+CELLS_MAX = 10_000_000
+"""No state has more; a slip in a size must not take all the memory of the machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +52,5 @@ class Memory:
             column = Column(struct.name, field, self.size, elements, layout.count(field), layout.widths(field))
             self.columns[struct.name, field.name] = column
             self.size += column.cells
+        if self.size > CELLS_MAX:
+            raise LayoutError(f"{elements} objects of {struct.name}: {self.size} cells; write smaller sizes instead")

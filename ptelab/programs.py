@@ -14,20 +14,15 @@ from pathlib import Path
 
 from ptelab import frontend, ir, reduce
 from ptelab.scenario import Scenario, Thread
-from ptelab.source import SourceError, Sources
+from ptelab.source import SourceError, Sources, text_of
 
 THREADS_MAX = 32
 
 
 def read(path: Path, values: Mapping[str, int], reductions: frozenset[str] | None = None) -> Scenario:
     """Compile a program.  `values` are of layout parameters.  Raises SourceError and what the front end raises."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path}: this is no text in UTF-8 ({error.reason})") from error
-    compiled = frontend.compile_program(Sources("x86_64", path.parent, overlay={path.name: text}))
+    overlay = {path.name: text_of(path)}
+    compiled = frontend.compile_program(Sources("x86_64", path.parent, overlay=overlay, alone=True))
     module = compiled.module
     known = dict(compiled.param_defaults)
     known |= {f"nr_{s.name}": 1 for s in module.structs.values() if f"nr_{s.name}" not in known and s.kind in _POOLS}
@@ -54,14 +49,15 @@ _POOLS = ("shared", "ghost")
 
 def _threads(path: Path, roots: list[frontend.Root], params: Mapping[str, int]) -> tuple[Thread, ...]:
     found: list[Thread] = []
+    number = sum(params[r.copies] if isinstance(r.copies, str) else r.copies or 0 for r in roots)
+    if not 0 < number <= THREADS_MAX:
+        raise SourceError(f"{path}: {number} threads; write a program of 1 to {THREADS_MAX} instead")
     for root in roots:
         copies, cpu = (params[n] if isinstance(n, str) else n for n in (root.copies, root.cpu))
         for copy in range(copies or 0):
             name = root.function if copies == 1 else f"{root.function}{copy}"
             own = copy if root.daemon else len(found)
             found.append(Thread(name, root.function, own if cpu is None else cpu, root.daemon))
-    if not 0 < len(found) <= THREADS_MAX:
-        raise SourceError(f"{path}: {len(found)} threads; write a program of 1 to {THREADS_MAX} instead")
     return tuple(found)
 
 

@@ -55,11 +55,22 @@ def owner(path: str) -> str:
     return next((name for name in match.groups() if name in ARCHES), "") if match else ""
 
 
+def text_of(file: Path) -> str:
+    """What a file says.  Raises SourceError."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{file}: this is no text in UTF-8 ({error.reason})") from error
+
+
 class Sources:
     """The model for one architecture, with patches applied and generated texts laid over it.
 
     `overlay` maps paths relative to the model directory to texts: a litmus test's columns are `{"litmus.py": …}`.
     The first overlay is where plain root names are looked up.  `edits` are other texts for files of the model.
+    `alone`: the directory is no model, but where a program lies.
     """
 
     def __init__(
@@ -69,7 +80,9 @@ class Sources:
         overlay: Mapping[str, str] | None = None,
         patches: Sequence[Path] = (),
         edits: Mapping[str, str] | None = None,
+        alone: bool = False,
     ) -> None:
+        self.alone = alone
         self.arch = arch_directory(arch)
         self.directory = model if model is not None else bundled_model()
         self._label = str(model) if model is not None else "model"
@@ -88,7 +101,7 @@ class Sources:
             file = self.directory / path
             text = None
             if file.is_file():
-                text = Text(path, f"{self._label}/{path}", file.read_text(encoding="utf-8"))
+                text = Text(path, f"{self._label}/{path}", text_of(file))
             self._texts[path] = text
         return self._texts[path]
 
@@ -104,8 +117,13 @@ class Sources:
         return None
 
     def texts(self) -> list[Text]:
-        """Every file of the model for this architecture, and the overlays, in the order of their paths."""
-        paths = {str(p.relative_to(self.directory)) for p in self.directory.rglob("*.py")} | set(self._texts)
+        """Every file of the model for this architecture, and the overlays, in the order of their paths.
+
+        Of a program only what it has imported: what else lies beside it is nobody's business.
+        """
+        paths = set(self._texts)
+        if not self.alone:
+            paths |= {str(p.relative_to(self.directory)) for p in self.directory.rglob("*.py")}
         found = (self.read(path) for path in sorted(paths) if self._is_ours(path))
         return [text for text in found if text is not None]
 

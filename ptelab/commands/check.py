@@ -25,6 +25,7 @@ from ptelab.commands.shared import (
     SKIPPED,
     BadInput,
     ProgressLine,
+    Seconds,
     Size,
     check_checkpoints,
     check_fingerprint,
@@ -131,9 +132,7 @@ class _Teller:
     help="Threads of the native engine for each test (default: the CPUs, by --jobs).",
 )
 @click.option("--memory", type=Size(), help="Stop with exit 3 at this size (default: 3/4 of the free memory).")
-@click.option(
-    "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
-)
+@click.option("--time", "time_s", type=Seconds(), metavar="S", help="Stop with exit 3 after S seconds.")
 @click.option("--coverage", is_flag=True, help="Say which lines of the model the tests have executed, and which not.")
 @click.option(
     "--coverage-json", type=click.Path(path_type=Path), metavar="FILE", help="Write what --coverage says as JSON."

@@ -19,6 +19,7 @@ from ptelab.commands.shared import (
     OK,
     BadInput,
     ProgressLine,
+    Seconds,
     Size,
     check_checkpoints,
     check_fingerprint,
@@ -57,9 +58,7 @@ def parameters(words: tuple[str, ...]) -> dict[str, int]:
     "--threads", type=click.IntRange(1, 64), default=os.cpu_count() or 1, help="Threads of the native engine."
 )
 @click.option("--memory", type=Size(), help="Stop with exit 3 at this size (default: 3/4 of the free memory).")
-@click.option(
-    "--time", "time_s", type=click.FloatRange(0, min_open=True), metavar="S", help="Stop with exit 3 after S seconds."
-)
+@click.option("--time", "time_s", type=Seconds(), metavar="S", help="Stop with exit 3 after S seconds.")
 @fingerprint_option
 @checkpoint_options
 @click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")

@@ -58,6 +58,19 @@ class Size(click.ParamType[int]):
         return size
 
 
+class Seconds(click.FloatRange):
+    """A number of seconds above zero; what is no number is refused, too."""
+
+    def __init__(self) -> None:
+        super().__init__(0, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = float(super().convert(value, param, ctx))
+        if found != found:
+            self.fail(f"{value!r} is no time; write a number of seconds instead", param, ctx)
+        return found
+
+
 def memory_default() -> int:
     """Three quarters of what the machine has free, so that the limit is met before the kernel's."""
     free = 4 << 30
