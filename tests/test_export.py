@@ -221,6 +221,7 @@ def idle() -> None:
 
 @thread()
 def program() -> None:
+    reach("first")
     at(Word, 0).b = 1
 
 

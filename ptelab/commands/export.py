@@ -31,7 +31,7 @@ def plan_of(scenario: Scenario, executed: frozenset[tuple[str, int]] | None = No
         raise BadInput(
             f"{scenario.name}: the initial state raises {flagged.name}; there is nothing to export"
         ) from None
-    start = Start(cells, threads)
+    start = Start(cells, threads, frozenset(machine.reached))
     return Plan(scenario, machine.program, machine.layout, machine.memory, machine.final_name, start, executed)
 
 

@@ -39,6 +39,7 @@ class Start:
 
     cells: tuple[int, ...]
     threads: tuple[ThreadStart, ...]
+    reached: frozenset[str] = frozenset()  # situations on the way there
 
 
 @dataclass(slots=True)

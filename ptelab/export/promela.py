@@ -24,7 +24,7 @@ static i64 T, CPU, ALT, R[{results}];
 static int MAY; /* whether a step may still be taken: 0 no, 1 yes, 2 a choose */
 static int (*NF)(int); /* where to go on */
 static int NS;
-static unsigned char flagged[{flags}], seen_situation[{situations}];
+static unsigned char flagged[{flags}], seen_situation[{situations}] = {{ {situations_seen} }};
 static unsigned long flagged_moves;
 static const char *const flag_names[] = {{ {flag_names} }};
 static const char *const situation_names[] = {{ {situation_names} }};
@@ -260,6 +260,7 @@ def promela(plan: Plan, file: str, command: str) -> str:
         "constant_words": packed.constant_words, "initial": _list(state),
         "constant": _list(constant), "results": results, "outcomes": outcomes,
         "outcome_words": max(1, outcomes), "flags": len(plan.flags), "situations": max(1, len(plan.situations)),
+        "situations_seen": _list([int(s in plan.start.reached) for s in plan.situations] or [0]),
         "flag_names": _strings(plan.flags), "situation_names": _strings(plan.situations or [""]),
         "place_function": ", ".join(["0", *(f"f{p.part.number}" for p in plan.places)]),
         "place_segment": _list([0, *(p.segment for p in plan.places)]),
