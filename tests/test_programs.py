@@ -233,7 +233,19 @@ def test_a_program_without_threads(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "there is no thread to run" in result.stderr and result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("word", ["nr_Manager", "nr_Manager=", "nr_Manager=x", "N=3", "nr_Manager=0", "nr_Manager=99"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        "nr_Manager",
+        "nr_Manager=",
+        "nr_Manager=x",
+        "N=3",
+        "nr_Manager=0",
+        "nr_Manager=99",
+        "nr_Manager=9999999999",
+        "nr_Coordinator=999999999",
+    ],
+)
 def test_a_bad_parameter(word: str) -> None:
     """A parameter that cannot be set must be named in one line."""
     result = run(BENCH / "two_phase_commit.py", "--set", word)
@@ -254,6 +266,24 @@ def test_a_flag_is_shown_with_its_run_and_can_be_replayed(tmp_path: Path) -> Non
     again = run(file, "--no-reduce", "--replay", choices)
     assert again.exit_code == 0 and "Flag inconsistent" in again.output
     assert run(file, "--replay", "7").exit_code == 2
+
+
+def test_a_run_that_nobody_can_take_is_refused() -> None:
+    """A number of steps that fills all memory must not be tried."""
+    result = run(BENCH / "two_phase_commit.py", "--replay", "0*99999999999")
+    assert result.exit_code == 2 and result.stdout == "" and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", [b"\xff", b"not python", b"x = 1\0"])
+def test_what_lies_beside_a_program_is_not_read(text: bytes, tmp_path: Path) -> None:
+    """A file that nothing imports must not be in the way, and one that is imported no traceback."""
+    (tmp_path / "other.py").write_bytes(text)
+    file = tmp_path / "p.py"
+    file.write_text(LAST_MOMENT, encoding="utf-8")
+    assert run(file, "--engine", "machine").exit_code == 0
+    file.write_text("from other import f\n" + LAST_MOMENT.replace("from __future__", "#"), encoding="utf-8")
+    result = run(file)
+    assert result.exit_code == 2 and "other.py" in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_the_result_as_json() -> None:
@@ -300,7 +330,8 @@ def test_a_killed_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert (found.states, found.complete) == (8_832, True) and 0 < found.resumed_states < 8_832
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:1] + b"x" + b[2:]])
+@pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b"", lambda b: b[:1] + b"x" + b[2:], lambda b: b[:-9] + bytes([b[-9] ^ 1]) + b[-8:],
+                                    lambda b: b + b"x"])  # fmt: skip
 def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     """Half a search must never count as one."""
     program = (BENCH / "two_phase_commit.py", "--no-reduce", "--checkpoint", tmp_path)
@@ -328,6 +359,12 @@ def test_what_is_written_down_at_the_limit_can_be_read(tmp_path: Path, monkeypat
     found = checking.explore_scenario(scenario, replace(options, resume=True))
     assert 1 < found.resumed_states < found.states
     assert (found.complete, found.states, found.transitions, found.depth) == (True, 8_832, 37_345, 16)
+
+
+def test_a_time_that_is_no_number_is_refused() -> None:
+    """`--time nan` must not mean for ever."""
+    result = run(BENCH / "two_phase_commit.py", "--time", "nan")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
 
 
 def test_resume_needs_a_place() -> None:

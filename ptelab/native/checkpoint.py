@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A search on disk, from which it can go on after a limit, an interrupt or the loss of the process.
 
-The file is a line of JSON, which says whose search this is and how long everything is, and then the memory itself.  It
-is written beside the old one and takes its name when it is whole.  What the memo remembers is found out again.
+The file is a line of JSON, which says whose search this is and how long everything is, then the memory itself, and a
+checksum.  It is written beside the old one and takes its name when it is whole.  What the memo remembers is found out
+again.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +23,7 @@ from ptelab.native.memory import Map
 from ptelab.native.store import Store
 from ptelab.scenario import Scenario
 
-VERSION = 1
+VERSION = 2
 FIRST_AFTER_S = 60.0
 SHARE = 20  # writing may take one part in so many of the time
 
@@ -72,16 +74,19 @@ class Checkpoint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 with temporary.open("wb") as file:
-                    file.write(json.dumps(self._header(store, at, groups)).encode() + b"\n")
+                    header = json.dumps(self._header(store, at, groups)).encode() + b"\n"
+                    file.write(header)
+                    check = zlib.crc32(header)
                     for memory, start, end in _sections(store, store.pending_from(at.low)):
-                        memory.write_to(file, start, end)
+                        check = memory.write_to(file, start, end, check)
+                    file.write(check.to_bytes(4, "little"))
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(self.path)
             finally:
                 temporary.unlink(missing_ok=True)
         except OSError as error:
-            return f"no checkpoint: {error}"
+            return f"no checkpoint: {self.path} cannot be written: {error.strerror}"
         finally:
             now = time.monotonic()
             self._due = now + max(FIRST_AFTER_S, SHARE * (now - started))
@@ -101,7 +106,7 @@ class Checkpoint:
         except FileNotFoundError:
             return 0
         except (OSError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.path}: cannot be read: {error}") from None
+            raise CheckpointError(f"{self.path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
     def read(self, store: Store) -> Progressed | None:
         """Fill a new store; None when there is no file.  Raises CheckpointError."""
@@ -109,14 +114,21 @@ class Checkpoint:
             with self.path.open("rb") as file:
                 header = self._header_of(file)
                 store.restore(header)
+                check = zlib.crc32(self._first_line())
                 for memory, start, end in _sections(store, header["first"]):
-                    memory.read_from(file, start, end)
+                    check = memory.read_from(file, start, end, check)
+                if file.read(5) != check.to_bytes(4, "little"):
+                    raise EOFError("it is damaged")
                 store.restored(header)
                 return Progressed(**header["at"])
         except FileNotFoundError:
             return None
         except (OSError, KeyError, TypeError, EOFError) as error:
-            raise CheckpointError(f"{self.path}: cannot be read: {error}") from None
+            raise CheckpointError(f"{self.path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+    def _first_line(self) -> bytes:
+        with self.path.open("rb") as file:
+            return file.readline(1 << 24)
 
     def _header_of(self, file: IO[bytes]) -> dict[str, Any]:
         header = _read_header(file, self.path)

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import mmap
 import sys
+import zlib
 from collections.abc import Sequence
 from typing import IO
 
@@ -85,20 +86,23 @@ class Map:
         if start < end and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
 
-    def write_to(self, file: IO[bytes], start: int, end: int) -> None:
-        """Write some bytes of it to a file."""
+    def write_to(self, file: IO[bytes], start: int, end: int, check: int) -> int:
+        """Write some bytes of it to a file; the checksum of all until there."""
         with memoryview(self._map) as view, view[start:end] as part:
             file.write(part)
+            return zlib.crc32(part, check)
 
-    def read_from(self, file: IO[bytes], start: int, end: int) -> None:
+    def read_from(self, file: IO[bytes], start: int, end: int, check: int) -> int:
         """Read them back; EOFError when the file is too short."""
         with memoryview(self._map) as view:
             while start < end:
                 with view[start : min(end, start + (1 << 30))] as part:
                     got = file.readinto(part)  # type: ignore[attr-defined]
+                    check = zlib.crc32(part[:got], check)
                 if not got:
                     raise EOFError("it is too short")
                 start += got
+        return check
 
     def clear(self) -> None:
         """Make all of it zero again."""
