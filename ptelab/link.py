@@ -80,7 +80,7 @@ class LinkError(ValueError):
 
 class Program:
     """The code reachable from the roots.  `free_fields` are shared members whose reads are no steps (see reduce),
-    `extra_stops` statements that are steps though nobody else sees them (see split)."""
+    `extra_stops` statements that are steps all the same (see lastreads) or though nobody else sees them (see split)."""
 
     def __init__(
         self,

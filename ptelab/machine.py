@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptelab import ir, split
+from ptelab import ir, lastreads, split
 from ptelab.alike import Refused
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
@@ -185,12 +185,16 @@ class Machine:
             if "unreached" in scenario.reductions:
                 module = self._setup.reachable(module, [*roots, self.final_name], scenario)
         self.reduction = reduction or Reduction.of(scenario, module)
+        extra_stops = lastreads.of(scenario, module, self.reduction.free_fields)
+        if not self.reduction.local:
+            for name, points in split.of(scenario, module, self.reduction.free_fields).items():
+                extra_stops[name] = extra_stops.get(name, set()) | points
         self.program = Program(
             module,
             [*roots, self.final_name],
             self.reduction.free_fields,
             keep_dead=not self.reduction.dead,
-            extra_stops={} if self.reduction.local else split.of(scenario, module, self.reduction.free_fields),
+            extra_stops=extra_stops,
         )
         stack = {f"nr_{name}": max(1, number) for name, number in self.program.stack_pools.items()}
         self.layout = Layout(module, scenario.params | stack)

@@ -15,7 +15,7 @@ from ptelab.scenario import Scenario
 REDUCTIONS = {
     "local": "work that concerns nobody else is part of the step before it: what a step is, so --no-reduce leaves it",
     "unreached": "code that no thread can reach, given what variables and members can hold, is left out",
-    "constant": "reads of shared members that no thread of the scenario ever writes are no steps",
+    "constant": "reads of shared members that no thread of the scenario ever writes are no steps, but for a last one",
     "dead": "local variables that will not be read again are zeroed",
     "ample": "where one thread's transition cannot be told from a later one by any other thread, only it is taken",
     "symmetry": "of states in which only like threads have changed places, one stands for all",

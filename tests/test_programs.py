@@ -112,7 +112,7 @@ def hardware() -> None:
 def final() -> u1:
     return at(Words, 0).seen
 """
-HARDWARE = """
+ANSWER = """
 from __future__ import annotations
 from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
 
@@ -126,20 +126,38 @@ class Words:
 def final() -> u1:
     return at(Words, 0).seen
 
-@thread()
-def program() -> None:
-    at(Words, 0).last = 1
-
 @daemon(cpu=0)
 def hardware() -> None:
     while True:
         if choose(2):
             at(Words, 0).seen = at(Words, 0).last
 """
+HARDWARE = (
+    ANSWER
+    + """
+@thread()
+def program() -> None:
+    at(Words, 0).last = 1
+"""
+)
 OTHER_PROGRAM = """
 @thread()
 def other() -> None:
     at(Words, 0).own = 1
+"""
+LAST_READ = """
+@struct
+class Constants:
+    fixed: u1
+
+def peek() -> u1:
+    return at(Constants, 0).fixed
+
+@thread()
+def reader() -> None:
+    at(Words, 0).own = 1
+    at(Words, 0).last = 1
+    x: u1 = peek()
 """
 OTHER_HARDWARE = """
 @daemon(cpu=0)
@@ -151,7 +169,7 @@ def other() -> None:
 """
 
 
-@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE])
+@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE, ANSWER + LAST_READ])
 @pytest.mark.parametrize("engine", checking.ENGINES)
 def test_what_hardware_does_in_the_last_moment_is_not_put_off(
     tmp_path: Path, engine: checking.EngineName, text: str
