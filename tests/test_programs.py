@@ -312,7 +312,7 @@ def test_the_result_as_json() -> None:
 
 def test_a_limit_is_no_pass() -> None:
     """An exploration that did not come to its end must not look like one that did."""
-    result = run(BENCH / "two_phase_commit.py", "--set", "nr_Manager=9", "--time", "0.01")
+    result = run(BENCH / "two_phase_commit.py", "--set", "nr_Manager=9", "--time", "0.000001")
     assert result.exit_code == 3 and "incomplete" in result.output
 
 
