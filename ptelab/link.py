@@ -80,7 +80,7 @@ class LinkError(ValueError):
 
 class Program:
     """The code reachable from the roots.  `free_fields` are shared members whose reads are no steps (see reduce),
-    `extra_stops` statements that are steps all the same (see lastreads) or though nobody else sees them (see split)."""
+    `extra_stops` statements that are steps though nobody else sees them (see split)."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Program:
                 self.position[context.base + stop.number] = (context, stop)
 
     def is_stop(self, function: ir.Function, stmt: ir.Stmt) -> bool:
-        """Whether a thread stops before the statement whatever `extra_stops` says."""
+        """Whether a thread stops before the statement even without `extra_stops`."""
         return is_stop(self.module, self.free_fields, function, stmt)
 
     def _code(self, function: ir.Function, keep_dead: bool) -> Code:

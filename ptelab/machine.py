@@ -8,11 +8,11 @@ must agree with this file on every state; every run that a person is shown has g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptelab import ir, lastreads, split
+from ptelab import ir, split
 from ptelab.alike import Refused
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
@@ -130,6 +130,7 @@ class _Setup:
     memory: Memory | None = None
     cells: tuple[int, ...] = ()
     flagged: Flagged | None = None
+    risky: Mapping[int, object] | None = None  # what may raise a flag, by identity; None before `reachable`
 
     def reachable(self, module: ir.Module, roots: list[str], scenario: Scenario) -> ir.Module:
         """The module without what no run from here executes."""
@@ -151,6 +152,7 @@ class _Setup:
                 for e in range(column.elements)
             ]
         found = Values(module, layout, roots, cells, len(scenario.threads))
+        self.risky = found.risky
         return without_unreached(module, found.reached)
 
 
@@ -180,21 +182,19 @@ class Machine:
         module = with_ghost_calls(scenario.module, roots, [scenario.final])
         self.final_name = scenario.final if module.functions.get(scenario.final) else f"{scenario.final}~"
         self._setup = _Setup()
+        reachable = module
         if scenario.setup:
             self._setup = _set_up(scenario)
-            if "unreached" in scenario.reductions:
-                module = self._setup.reachable(module, [*roots, self.final_name], scenario)
-        self.reduction = reduction or Reduction.of(scenario, module)
-        extra_stops = lastreads.of(scenario, module, self.reduction.free_fields)
-        if not self.reduction.local:
-            for name, points in split.of(scenario, module, self.reduction.free_fields).items():
-                extra_stops[name] = extra_stops.get(name, set()) | points
+            reachable = self._setup.reachable(module, [*roots, self.final_name], scenario)
+        self.reduction = reduction or Reduction.of(scenario, reachable)
+        if "unreached" in scenario.reductions:
+            module = reachable
         self.program = Program(
             module,
             [*roots, self.final_name],
             self.reduction.free_fields,
             keep_dead=not self.reduction.dead,
-            extra_stops=extra_stops,
+            extra_stops=split.of(scenario, module, self.reduction, self._setup.risky),
         )
         stack = {f"nr_{name}": max(1, number) for name, number in self.program.stack_pools.items()}
         self.layout = Layout(module, scenario.params | stack)

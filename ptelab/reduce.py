@@ -15,7 +15,7 @@ from ptelab.scenario import Scenario
 REDUCTIONS = {
     "local": "work that concerns nobody else is part of the step before it: what a step is, so --no-reduce leaves it",
     "unreached": "code that no thread can reach, given what variables and members can hold, is left out",
-    "constant": "reads of shared members that no thread of the scenario ever writes are no steps, but for a last one",
+    "constant": "reads of shared members that no thread of the scenario ever writes are part of the step before",
     "dead": "local variables that will not be read again are zeroed",
     "ample": "where one thread's transition cannot be told from a later one by any other thread, only it is taken",
     "symmetry": "of states in which only like threads have changed places, one stands for all",
@@ -34,26 +34,25 @@ class Reduction:
     """Which reductions are on, with what an analysis of the scenario found for them."""
 
     local: bool = True
+    constant: bool = True
     dead: bool = False
     ample: bool = False
     symmetry: bool = False
-    free_fields: frozenset[tuple[str, str]] = frozenset()
+    free_fields: frozenset[tuple[str, str]] = frozenset()  # shared members that no thread writes
 
     @classmethod
     def of(cls, scenario: Scenario, module: ir.Module) -> Reduction:
-        """Analyse a scenario's linked module for the reductions that the scenario asks for."""
+        """What a scenario asks for; `module` is its linked code without what no thread can reach, if that is known."""
         names = scenario.reductions
-        free: frozenset[tuple[str, str]] = frozenset()
-        if "constant" in names:
-            written = written_fields(module, callees_first(module, list(module.functions)))
-            free = frozenset(
-                (s.name, f.name)
-                for s in module.structs.values()
-                if s.kind == "shared"
-                for f in s.fields
-                if not f.lock and not f.ghost and (s.name, f.name) not in written
-            )
-        return cls("local" in names, "dead" in names, "ample" in names, "symmetry" in names, free)
+        written = written_fields(module, callees_first(module, list(module.functions)))
+        free = frozenset(
+            (s.name, f.name)
+            for s in module.structs.values()
+            if s.kind == "shared"
+            for f in s.fields
+            if not f.lock and not f.ghost and (s.name, f.name) not in written
+        )
+        return cls("local" in names, "constant" in names, "dead" in names, "ample" in names, "symmetry" in names, free)
 
 
 def without_dead_branches(module: ir.Module, params: Mapping[str, int]) -> ir.Module:

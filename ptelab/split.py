@@ -1,138 +1,181 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where local work could be a step of its own: what switching the reduction `local` off makes of a program.
+"""What is no step and could be one: what switching the reductions `local` and `constant` off makes of a program.
 
-A transition is one shared access and the local work behind it.  The end of that work, from where on a thread only
-assigns to its own variables until its next stop, concerns nobody else; so it may as well be done later, one assignment
-a step, as a checker does that merges nothing.  Not taken apart are what lies between a choose and its step, which are
-one transition, assignments that might raise a flag, since a flag ends the run before others see the access, and
-hardware, whose transitions are what the hardware does at once.
+A transition is one access to shared memory that somebody may write, and the local work behind it; reading what nobody
+writes is local work.  Where that concerns nobody else, it may as well be done later, as a checker does that merges
+nothing: an assignment a step, or such a read a step.  Not taken apart is what somebody could tell:
+
+- what lies between a choose and its step, which are one transition;
+- what has an *event* before the next stop: the end of the thread or the rest of a daemon, which may end the run before
+  others move; an access that is no step but is seen by others, a hook's or a CPU's own; what may raise a flag, since a
+  flag ends the run before others see the access.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Iterator
 
 from ptelab import ir
+from ptelab.between import Between, Node, Point
 from ptelab.flow import successors
 from ptelab.layout import Layout
-from ptelab.link import callees_first, is_stop
+from ptelab.link import callees_first, is_stop, written_fields
+from ptelab.reduce import Reduction
 from ptelab.scenario import Scenario
 
-Point = tuple[int, int]
-"""Block and statement."""
 
-
-def of(scenario: Scenario, module: ir.Module, free_fields: frozenset[tuple[str, str]]) -> dict[str, set[Point]]:
-    """The assignments of a scenario's programs that are steps of their own, by function."""
-    programs = [t.root for t in scenario.threads if not t.daemon]
-    daemons = [t.root for t in scenario.threads if t.daemon]
-    layout = Layout(module, scenario.params)
-
-    def width(type_: ir.Type) -> int:
-        on_stack = type_.kind == "ptr" and module.structs[type_.struct].kind == "stack"
-        return 64 if on_stack else layout.width(type_)
-
-    order = callees_first(module, programs)
-    return local_steps(module, order, programs, daemons, partial(is_stop, module, free_fields), width)
-
-
-def local_steps(
-    module: ir.Module,
-    order: list[str],
-    programs: Iterable[str],
-    others: Iterable[str],
-    stops_before: Callable[[ir.Function, ir.Stmt], bool],
-    width: Callable[[ir.Type], int],
+def of(
+    scenario: Scenario, module: ir.Module, reduction: Reduction, risky: Collection[int] | None
 ) -> dict[str, set[Point]]:
-    """The assignments that are steps of their own, by function.  `order` has callees first."""
-    mine = _reachable(module, programs) - _reachable(module, others)
-    names = [n for n in order if n in mine]
-    stops = {
-        name: {
-            (b, i)
-            for b, block in enumerate(module.functions[name].blocks)
-            for i, stmt in enumerate(block.stmts)
-            if stops_before(module.functions[name], stmt)
-        }
-        for name in names
-    }
-    chosen = _Chosen(module, names, stops)
-    found = {}
-    for name in names:
-        function = module.functions[name]
-        tails = _Tails(function, stops[name], width)
-        found[name] = {
-            (b, i)
-            for b, block in enumerate(function.blocks)
-            for i, stmt in enumerate(block.stmts)
-            if isinstance(stmt, ir.Assign) and not chosen.at(name, (b, i)) and tails.begins((b, i))
-        }
+    """The points, by function, before which a thread stops because a reduction is off.
+
+    `risky` has the identities of statements that may raise a flag; None when that is not known.
+    """
+    if reduction.local and reduction.constant:
+        return {}
+    parts = _Parts(scenario, module, reduction.free_fields, risky)
+    found: dict[str, set[Point]] = {}
+    if not reduction.constant:
+        found = parts.reads()
+    if not reduction.local:
+        for name, points in parts.assignments(found).items():
+            found[name] = found.get(name, set()) | points
     return found
 
 
-def _reachable(module: ir.Module, roots: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            todo += _calls(module.functions[name])
-    return seen
+class _Parts:
+    """The reads and assignments of a scenario's code that nobody could tell from steps."""
 
+    def __init__(
+        self,
+        scenario: Scenario,
+        module: ir.Module,
+        free_fields: frozenset[tuple[str, str]],
+        risky: Collection[int] | None,
+    ) -> None:
+        self._module, self._free_fields, self._risky = module, free_fields, risky
+        self._layout = Layout(module, scenario.params)
+        self._daemons = [t.root for t in scenario.threads if t.daemon]
+        self._programs = [t.root for t in scenario.threads if not t.daemon]
+        self._order = callees_first(module, [*self._programs, *self._daemons])
+        self._written = written_fields(module, self._order)
+        self._stops = {
+            name: {(b, i) for _, b, i, s in self._statements([name]) if is_stop(module, free_fields, f, s)}
+            for name, f in ((name, module.functions[name]) for name in self._order)
+        }
+        self._between = Between(module, self._order, self._stops)
+        chosen = ((name, b, i + 1) for name, b, i, s in self._statements(self._order) if isinstance(s, ir.Choose))
+        self._chosen = self._between.after(chosen)
 
-def _calls(function: ir.Function) -> Iterator[str]:
-    return (s.function for block in function.blocks for s in block.stmts if isinstance(s, ir.Call))
+    def reads(self) -> dict[str, set[Point]]:
+        """The reads of what nobody writes."""
+        found: dict[str, set[Point]] = {}
+        told = self._between.before(self._events())
+        for name, b, i, stmt in self._statements(self._order):
+            is_free = isinstance(stmt, ir.Load) and (stmt.place.struct, stmt.place.field) in self._free_fields
+            if is_free and not self._module.functions[name].ghost and not {(name, b, i)} & (told | self._chosen):
+                found.setdefault(name, set()).add((b, i))
+        return found
 
+    def assignments(self, others: dict[str, set[Point]]) -> dict[str, set[Point]]:
+        """The assignments of the programs; `others` are points that are stops as well."""
+        found = {}
+        mine = set(callees_first(self._module, self._programs)) - set(callees_first(self._module, self._daemons))
+        for name in (n for n in self._order if n in mine):
+            function = self._module.functions[name]
+            tails = _Tails(function, self._stops[name] | others.get(name, set()), self._fits)
+            found[name] = {
+                (b, i)
+                for _, b, i, stmt in self._statements([name])
+                if isinstance(stmt, ir.Assign) and (name, b, i) not in self._chosen and tails.begins((b, i))
+            }
+        return found
 
-class _Chosen:
-    """The points of each function to which control may come from a choose without a step between."""
+    def _statements(self, names: Iterable[str]) -> Iterator[tuple[str, int, int, ir.Stmt]]:
+        for name in names:
+            for b, block in enumerate(self._module.functions[name].blocks):
+                for i, stmt in enumerate(block.stmts):
+                    yield name, b, i, stmt
 
-    def __init__(self, module: ir.Module, names: list[str], stops: dict[str, set[Point]]) -> None:
-        self._module, self._stops = module, stops
-        self._points: dict[str, set[Point]] = {name: set() for name in names}
-        self._entered: set[str] = set()
-        self._returns: set[str] = set()
-        known = -1
-        while known != (known := sum(map(len, self._points.values())) + len(self._entered) + len(self._returns)):
-            for name in names:
-                self._walk(name)
-
-    def at(self, name: str, point: Point) -> bool:
-        return point in self._points[name]
-
-    def _walk(self, name: str) -> None:
-        function, stops = self._module.functions[name], self._stops[name]
-        todo: list[Point] = [(0, 0)] if name in self._entered else []
-        for b, block in enumerate(function.blocks):
-            for i, stmt in enumerate(block.stmts):
-                if isinstance(stmt, ir.Choose) or (isinstance(stmt, ir.Call) and stmt.function in self._returns):
-                    todo.append((b, i + 1))
-        seen = self._points[name]
-        while todo:
-            b, i = todo.pop()
-            if (b, i) in seen:
-                continue
-            seen.add((b, i))
-            block = function.blocks[b]
-            if i == len(block.stmts):
-                todo += [(s, 0) for s in successors(block.term)]
+    def _events(self) -> Iterator[Node]:
+        for root in self._daemons:
+            first = self._between.after([(root, 0, 0)])
+            yield from ((name, b, i) for name, b, i in first if (b, i) in self._stops[name])
+        for name in self._order:
+            function = self._module.functions[name]
+            for b, block in enumerate(function.blocks):
                 if isinstance(block.term, ir.Return):
-                    self._returns.add(name)
-                continue
-            stmt = block.stmts[i]
-            if isinstance(stmt, ir.Call):
-                self._entered.add(stmt.function)
-            if (b, i) not in stops:
-                todo.append((b, i + 1))
+                    ends = name in self._programs or name in self._daemons
+                    if ends or self._may_raise(function, block.term):
+                        yield name, b, len(block.stmts)
+                for i, stmt in enumerate(block.stmts):
+                    if (b, i) not in self._stops[name] and (self._is_seen(stmt) or self._may_raise(function, stmt)):
+                        yield name, b, i
+
+    def _is_seen(self, stmt: ir.Stmt) -> bool:
+        """Whether what is no step accesses something that somebody writes."""
+        return any(
+            self._module.structs[place.struct].kind != "stack" and (place.struct, place.field) in self._written
+            for place in ir.places(stmt)
+        )
+
+    def _may_raise(self, function: ir.Function, stmt: ir.Stmt | ir.Term) -> bool:
+        match stmt:
+            case ir.Flag() | ir.AssertHeld():
+                return True
+            case ir.Assign(dst=dst, value=value):
+                fits = self._fits(function, value, function.vars[dst])
+            case ir.Call(function=name, args=args):
+                callee = self._module.functions[name]
+                params = (callee.vars[p] for p in callee.params)
+                fits = all(self._fits(function, a, t) for a, t in zip(args, params, strict=True))
+            case ir.Return(values=values):
+                fits = all(self._fits(function, v, t) for v, t in zip(values, function.results, strict=True))
+            case ir.Load(place=place):
+                fits = place.index is None and self._is_there(place)
+            case ir.Store() | ir.Atomic():
+                fits = False
+            case _:
+                return False
+        return not fits and (self._risky is None or id(stmt) in self._risky)
+
+    def _is_there(self, place: ir.Place) -> bool:
+        return isinstance(place.handle, ir.Const) and 0 < place.handle.value <= self._layout.pool(place.struct)
+
+    def _fits(self, function: ir.Function, value: ir.Expr, type_: ir.Type) -> bool:
+        largest = self._largest(function, value)
+        return largest is not None and largest >> self._width(type_) == 0
+
+    def _width(self, type_: ir.Type) -> int:
+        on_stack = type_.kind == "ptr" and self._module.structs[type_.struct].kind == "stack"
+        return 64 if on_stack else self._layout.width(type_)
+
+    def _largest(self, function: ir.Function, expr: ir.Expr) -> int | None:
+        """A bound of what an expression can be; None when it is not seen to have one or may be negative."""
+        match expr:
+            case ir.Const(value):
+                return value if value >= 0 else None
+            case ir.Var(name):
+                return (1 << self._width(function.vars[name])) - 1
+            case ir.Not() | ir.Bin("==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or"):
+                return 1
+            case ir.Bin("&", a, b):
+                found = [x for x in (self._largest(function, a), self._largest(function, b)) if x is not None]
+                return min(found, default=None)
+            case ir.Select(_, a, b):
+                left, right = self._largest(function, a), self._largest(function, b)
+                return None if left is None or right is None else max(left, right)
+            case _:
+                return None
 
 
 class _Tails:
     """Points of a function from where on it only assigns, safely, to its variables until it stops, on every way."""
 
-    def __init__(self, function: ir.Function, stops: set[Point], width: Callable[[ir.Type], int]) -> None:
-        self._function, self._stops, self._width = function, stops, width
+    def __init__(
+        self, function: ir.Function, stops: set[Point], fits: Callable[[ir.Function, ir.Expr, ir.Type], bool]
+    ) -> None:
+        self._function, self._stops, self._fits = function, stops, fits
         self._known: dict[Point, bool] = {}
 
     def begins(self, point: Point) -> bool:
@@ -148,28 +191,10 @@ class _Tails:
             result = True
         else:
             stmt = block.stmts[i]
-            result = isinstance(stmt, ir.Assign) and self._fits(stmt) and self.begins((b, i + 1))
+            result = (
+                isinstance(stmt, ir.Assign)
+                and self._fits(self._function, stmt.value, self._function.vars[stmt.dst])
+                and self.begins((b, i + 1))
+            )
         self._known[point] = result
         return result
-
-    def _fits(self, stmt: ir.Assign) -> bool:
-        largest = self._largest(stmt.value)
-        return largest is not None and largest >> self._width(self._function.vars[stmt.dst]) == 0
-
-    def _largest(self, expr: ir.Expr) -> int | None:
-        """A bound of what an expression can be; None when it is not seen to have one or may be negative."""
-        match expr:
-            case ir.Const(value):
-                return value if value >= 0 else None
-            case ir.Var(name):
-                return (1 << self._width(self._function.vars[name])) - 1
-            case ir.Not() | ir.Bin("==" | "!=" | "<" | "<=" | ">" | ">=" | "and" | "or"):
-                return 1
-            case ir.Bin("&", a, b):
-                found = [x for x in (self._largest(a), self._largest(b)) if x is not None]
-                return min(found, default=None)
-            case ir.Select(_, a, b):
-                left, right = self._largest(a), self._largest(b)
-                return None if left is None or right is None else max(left, right)
-            case _:
-                return None

@@ -37,6 +37,7 @@ COMBINATIONS_MAX = 64
 INLINED_BLOCKS_MAX = 8
 _ZERO: Value = frozenset((0,))
 _BOOL: Value = frozenset((0, 1))
+_NOTHING = ir.Jump(ir.At(), 0)  # stands for what cannot raise a flag
 
 _OPERATORS: dict[str, Callable[[int, int], int]] = {
     "+": operator.add, "-": operator.sub, "*": ir.multiply, "&": operator.and_, "|": operator.or_,
@@ -80,6 +81,8 @@ class Values:
         self._results: dict[str, list[Value]] = {}  # of functions that may return
         self._readers: dict[tuple[str, str], set[str]] = {}
         self._callers: dict[str, set[str]] = {}
+        self.risky: dict[int, ir.Stmt | ir.Term] = {}  # what may raise a flag, by its identity
+        self._at: ir.Stmt | ir.Term = _NOTHING  # what is looked at
         self._sites: dict[tuple[str, int, int], int] = {}  # a `new` statement → the handle that stands for its object
         self._widths: dict[ir.Type, int] = {}
         self._names: dict[int, frozenset[str]] = {}  # expression → its variables; the module keeps expressions alive
@@ -120,6 +123,7 @@ class Values:
     def _function(self, name: str, args: list[Value]) -> list[Value] | None:
         """The results for these arguments; None when the function cannot return."""
         function = self.module.functions[name]
+        self._at = _NOTHING
         entry: Env = dict.fromkeys(function.vars, _ZERO)
         for param, value in zip(function.params, args, strict=False):
             entry[param] = self._fit(value, function.vars[param])
@@ -143,6 +147,7 @@ class Values:
                 continue
             match block.term:
                 case ir.Return(values=values):
+                    self._at = block.term
                     found = [self._fit(self.value(v, env), t) for v, t in zip(values, function.results, strict=True)]
                     if frozenset() not in found:
                         results = (
@@ -192,6 +197,7 @@ class Values:
 
     def _statement(self, function: ir.Function, where: tuple[int, int], stmt: ir.Stmt, env: Env) -> bool:
         """Change `env` as the statement would; false when nothing can follow it."""
+        self._at = stmt
         match stmt:
             case ir.Assign(dst=dst, value=value):
                 return self._set(function, env, dst, self.value(value, env))
@@ -251,14 +257,24 @@ class Values:
         width = self._widths.get(type_)
         if width is None:
             width = self._widths[type_] = self.layout.width(type_)
-        return _narrow(value, width)
+        fitting = _narrow(value, width)
+        if value is None or fitting != value:
+            self._note()
+        return fitting
+
+    def _note(self) -> None:
+        """What is looked at may raise a flag."""
+        self.risky[id(self._at)] = self._at
 
     def _call(self, function: ir.Function, stmt: ir.Call, env: Env) -> bool:
-        args = [self.value(a, env) for a in stmt.args]
         name = stmt.function
+        callee = self.module.functions[name]
+        args = [self._fit(self.value(a, env), callee.vars[p]) for a, p in zip(stmt.args, callee.params, strict=True)]
         results: list[Value] | None
         if name in self._inlined:
+            at = self._at
             results = self._inline(name, args)
+            self._at = at
         else:
             self._callers.setdefault(name, set()).add(self._current)
             old = self._entry.get(name)
@@ -288,13 +304,20 @@ class Values:
         """The elements that a handle may name; every one when nothing is known."""
         handle = self.value(place.handle, env)
         if isinstance(place.handle, ir.Var) and handle is not None and 0 in handle:
-            env[place.handle.name] = handle - {0}  # no run goes on with None
-        if place.index is not None and self.value(place.index, env) == frozenset():
-            return []
+            self._note()
+            env[place.handle.name] = handle = handle - {0}  # no run goes on with None
+        if place.index is not None:
+            index = self.value(place.index, env)
+            if index is None or not _lies_in(index, 0, self.layout.count(self.module.field(place)) - 1):
+                self._note()
+            if index == frozenset():
+                return []
         if self.module.structs[place.struct].kind == "stack":
             rows = len(self._cells.get((place.struct, place.field), ()))
         else:
             rows = self.layout.pool(place.struct)
+        if handle is None or not _lies_in(handle, 1, rows):
+            self._note()
         if handle is None:
             return range(rows)
         return [h - 1 for h in handle if 0 < h <= rows]
@@ -304,7 +327,10 @@ class Values:
         self._readers.setdefault((place.struct, place.field), set()).add(self._current)
         if not elements:
             return False
-        return all(self._set(function, env, d, v) for d, v in zip(dsts, self._read(place, elements), strict=True))
+        at, self._at = self._at, _NOTHING  # a member fits a variable of its type
+        goes_on = all(self._set(function, env, d, v) for d, v in zip(dsts, self._read(place, elements), strict=True))
+        self._at = at
+        return goes_on
 
     def _read(self, place: ir.Place, elements: range | list[int]) -> list[Value]:
         rows = self._cells[place.struct, place.field]
@@ -444,6 +470,10 @@ class Values:
         if known is None:
             known = self._names[id(expr)] = frozenset(expr_vars(expr))
         return known
+
+
+def _lies_in(numbers: frozenset[int], least: int, most: int) -> bool:
+    return not numbers or (least <= min(numbers) and max(numbers) <= most)
 
 
 def _truths(value: Value) -> set[bool]:

@@ -295,7 +295,7 @@ def test_a_limit_is_never_a_never(engine: str) -> None:
     assert found["result"] == "Unknown" and not found["complete"] and not found["ok"]
 
 
-LOST_WRITE = "0*17,2*14,1,2,6*2,0*11,6*2,0*3"
+LOST_WRITE = "0*17,2*12,1,2,6*2,0*11,6*2,0*3"
 
 
 def test_a_trace_says_what_must_hold_and_where_its_steps_stand() -> None:

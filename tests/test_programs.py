@@ -145,20 +145,6 @@ OTHER_PROGRAM = """
 def other() -> None:
     at(Words, 0).own = 1
 """
-LAST_READ = """
-@struct
-class Constants:
-    fixed: u1
-
-def peek() -> u1:
-    return at(Constants, 0).fixed
-
-@thread()
-def reader() -> None:
-    at(Words, 0).own = 1
-    at(Words, 0).last = 1
-    x: u1 = peek()
-"""
 OTHER_HARDWARE = """
 @daemon(cpu=0)
 def other() -> None:
@@ -169,7 +155,7 @@ def other() -> None:
 """
 
 
-@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE, ANSWER + LAST_READ])
+@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE])
 @pytest.mark.parametrize("engine", checking.ENGINES)
 def test_what_hardware_does_in_the_last_moment_is_not_put_off(
     tmp_path: Path, engine: checking.EngineName, text: str
@@ -180,6 +166,149 @@ def test_what_hardware_does_in_the_last_moment_is_not_put_off(
     for reductions in (NONE, frozenset(REDUCTIONS)):
         found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
         assert set(found.outcomes) == {(0,), (1,)}
+
+
+CONSTANTS = """
+@struct
+class Constants:
+    fixed: u1
+
+def peek() -> u1:
+    return at(Constants, 0).fixed
+"""
+READS_LAST = (
+    ANSWER
+    + CONSTANTS
+    + """
+@thread()
+def reader() -> None:
+    at(Words, 0).own = 1
+    at(Words, 0).last = 1
+    x: u1 = peek()
+"""
+)
+READS_BETWEEN = READS_LAST + "    at(Words, 0).own = x\n"
+WATCHED = (
+    ANSWER.replace("daemon,", "daemon, flag, on_return,")
+    + CONSTANTS
+    + """
+@on_return(peek)
+@ghost
+def always_quiet() -> None:
+    if at(Words, 0).own == 1 and at(Words, 0).last == 1:
+        flag("seen_together")
+
+@thread()
+def program() -> None:
+    at(Words, 0).own = 1
+    x: u1 = peek()
+    at(Words, 0).own = 0
+
+@thread()
+def other() -> None:
+    if at(Words, 0).own == 1:
+        at(Words, 0).last = 1
+"""
+)
+TWO_FLAGS = (
+    ANSWER.replace("daemon,", "daemon, flag,")
+    + CONSTANTS
+    + """
+@thread()
+def program() -> None:
+    at(Words, 0).own = 1
+    if peek() == 0:
+        flag("first")
+
+@thread()
+def other() -> None:
+    if at(Words, 0).own == 1:
+        flag("second")
+"""
+)
+CHOSEN = (
+    ANSWER.replace("choose,", "choose, wait_until,")
+    + CONSTANTS
+    + """
+@thread()
+def program() -> None:
+    n: u1 = choose(2)
+    if n == 1 and peek() == 0:
+        wait_until(at(Words, 0).own == 1)
+    at(Words, 0).last = 1
+"""
+)
+OWN_MEMORY = (
+    ANSWER.replace("daemon,", "daemon, percpu, this_cpu,").split("@daemon")[0]
+    + CONSTANTS
+    + """
+@percpu
+class Own:
+    word: u1
+
+@daemon(cpu=0)
+def interrupt() -> None:
+    while True:
+        if choose(2):
+            if at(Words, 0).own == 1 and this_cpu(Own).word == 0:
+                at(Words, 0).seen = 1
+
+@thread(cpu=0)
+def program() -> None:
+    at(Words, 0).own = 1
+    x: u1 = peek()
+    this_cpu(Own).word = 1
+    at(Words, 0).last = x
+"""
+)
+REST = (
+    ANSWER.replace("choose,", "choose, wait_until,")
+    + CONSTANTS
+    + """
+@struct
+class Answers:
+    over: u1
+
+@daemon(cpu=1)
+def other() -> None:
+    while True:
+        wait_until(at(Words, 0).own == 1)
+        at(Words, 0).own = 0
+        wait_until(at(Answers, 0).over == 1)
+        at(Words, 0).last = 1
+        x: u1 = peek()
+
+@thread()
+def program() -> None:
+    at(Words, 0).own = 1
+    wait_until(at(Words, 0).own == 0)
+    at(Answers, 0).over = 1
+"""
+)
+
+
+@pytest.mark.parametrize("text, flags, outcomes, more", [
+    (READS_LAST, set(), {(0,)}, False),
+    (READS_BETWEEN, set(), {(0,), (1,)}, True),
+    (WATCHED, set(), {(0,), (1,)}, False),
+    (TWO_FLAGS, {"first"}, set(), False),
+    (CHOSEN, set(), {(0,)}, False),
+    (OWN_MEMORY, set(), {(0,)}, False),
+    (REST, set(), {(0,)}, False),
+])  # fmt: skip
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_reading_what_nobody_writes_is_no_step(
+    tmp_path: Path, engine: checking.EngineName, text: str, flags: set[str], outcomes: set[tuple[int]], more: bool
+) -> None:
+    """No such read may be a step of its own where somebody could tell, and none be left merged for good elsewhere."""
+    file = tmp_path / "constants.py"
+    file.write_text(text, encoding="utf-8")
+    states = []
+    for reductions in (NONE | {"constant"}, NONE, frozenset(REDUCTIONS) - {"constant"}, frozenset(REDUCTIONS)):
+        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
+        assert (set(found.flags), set(found.outcomes)) == (flags, outcomes)
+        states.append(found.states)
+    assert (states[0] < states[1]) == more
 
 
 ARITHMETIC = """
