@@ -7,6 +7,7 @@ import difflib
 import json
 import mmap
 import os
+import select
 import shutil
 import signal as interrupts
 import subprocess
@@ -19,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 from ptelab.cli import cli
+from ptelab.live import room
 from ptelab.live.architectures import ARCHITECTURES, Architecture, running
 from ptelab.live.binary import agent
 from ptelab.live.program import CONTROL, CONTROL_FD, SIGNAL, Label, Reg, Shared
@@ -160,6 +162,16 @@ def test_a_directory_goes_away_when_ptelab_is_killed(tmp_path: Path) -> None:
     while place.exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not place.exists()
+
+
+def test_what_clears_away_holds_no_pipe_open(tmp_path: Path) -> None:
+    """A process that another thread starts meanwhile must not wait for as long as the directory is needed."""
+    read, write = os.pipe()
+    with room.afterwards(lambda: (tmp_path / "cleared").touch()):
+        os.close(write)
+        assert select.select([read], [], [], 60)[0], "somebody else can still write into the pipe"
+    os.close(read)
+    assert (tmp_path / "cleared").exists()
 
 
 COUNTS = """

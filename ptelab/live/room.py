@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+_END = 3
+
 
 @contextlib.contextmanager
 def afterwards(clear: Callable[[], object]) -> Iterator[None]:
@@ -22,8 +24,11 @@ def afterwards(clear: Callable[[], object]) -> Iterator[None]:
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)
-            os.close(alive)
-            os.read(end, 1)
+            # Nothing else stays open here: whoever waits for the end of a pipe, as `subprocess` in another thread does
+            # while it starts a process, would wait for this one.
+            os.dup2(end, _END)
+            os.closerange(_END + 1, os.sysconf("SC_OPEN_MAX"))
+            os.read(_END, 1)
             clear()
         finally:
             os._exit(0)
