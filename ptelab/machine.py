@@ -89,6 +89,7 @@ class _Run:
     objects: dict[tuple[str, int], list[int]] = field(default_factory=dict)
     events: list[Event] | None = None
     results: tuple[int, ...] = ()
+    executed: set[ir.At] | None = None  # statements of blocks entered, and returns, if anybody wants to know
 
 
 def compile_expr(expr: ir.Expr, layout: Layout) -> Evaluate:
@@ -206,6 +207,7 @@ class Machine:
         self._exprs: dict[int, Evaluate] = {}
         self._keep: list[ir.Expr] = []
         self.reached: set[str] = set()
+        self.begun: set[ir.At] = set()  # statements of blocks that threads enter, and returns, before their first stop
         self.rest: list[int] = []
         self._start: State | None = None
         self._ample: Ample | None = None
@@ -222,7 +224,8 @@ class Machine:
             threads: list[ThreadState] = []
             for number, thread in enumerate(self.scenario.threads):
                 context = self.program.entry.get(thread.root)
-                run = _Run(number, thread.cpu, cells, [self._frame(thread.root, context, number, thread.cpu, ())])
+                frame = self._frame(thread.root, context, number, thread.cpu, ())
+                run = _Run(number, thread.cpu, cells, [frame], executed=self.begun)
                 self._local(run)
                 threads.append(self._pack(run))
             self._start = (tuple(cells), tuple(threads))
@@ -425,6 +428,8 @@ class Machine:
         for _ in range(LOCAL_STATEMENTS_MAX):
             frame = run.frames[-1]
             block = frame.code.function.blocks[frame.block]
+            if run.executed is not None:
+                self._note(run.executed, frame, block)
             if frame.index == len(block.stmts):
                 self._terminate(run, frame, block.term)
                 if not run.frames:
@@ -443,6 +448,12 @@ class Machine:
             frame.index += 1
         at = run.frames[-1].code.function.at
         raise Flagged("bad_kernel_state", at, why="loops without touching shared state")
+
+    def _note(self, executed: set[ir.At], frame: _Frame, block: ir.Block) -> None:
+        if frame.index == 0:
+            executed.update(stmt.at for stmt in block.stmts)
+        if frame.index == len(block.stmts) and isinstance(block.term, ir.Return):
+            executed.add(block.term.at)
 
     def _call(self, run: _Run, frame: _Frame, stmt: ir.Call) -> None:
         args = tuple(self._value(a)(frame.vars) for a in stmt.args)

@@ -53,6 +53,42 @@ def agrees_with_spin(of: Scenario, tmp_path: Path) -> Exploration:
     return ours
 
 
+BEGINNING = """
+from __future__ import annotations
+from ptelab.lang import at, flag, ghost, reach, struct, thread, u1
+
+@struct
+class Words:
+    fixed: u1
+    own: u1
+
+def begin() -> None:
+    if at(Words, 0).fixed == 0:
+        reach("begun")
+    else:
+        flag("never")
+
+@thread()
+def program() -> None:
+    begin()
+    at(Words, 0).own = 1
+
+@ghost
+def final() -> u1:
+    return at(Words, 0).own
+"""
+
+
+def test_what_threads_do_before_their_first_step_counts(tmp_path: Path) -> None:
+    """A situation before the first step must be in a model from which is left out what was never executed."""
+    file = tmp_path / "beginning.py"
+    file.write_text(BEGINNING, encoding="utf-8")
+    of = programs.read(file, {}, reduce.NONE)
+    ours = checking.explore_scenario(of, Options(coverage=True))
+    assert {Path(name).name for name, line in ours.covered if line == 12} == {"beginning.py"}
+    assert ours.reached == {"begun"} == set(plan_of(of, frozenset(ours.covered)).situations)
+
+
 def agrees_with_rumur(of: Scenario, tmp_path: Path, whole: bool) -> None:
     """Rumur may find no state, flag or outcome that we do not find, nor miss one, nor go where we never go."""
     ours = checking.explore_scenario(of, Options(memory_bytes=1 << 30, coverage=not whole))

@@ -122,7 +122,7 @@ class Plan:
         """Places up to this number are before a choose."""
         self._place_at = {(place.part.name, place.segment): place for place in self.places}
         self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock", LEFT_OUT]
-        self.situations: list[str] = []
+        self.situations = sorted(start.reached)
         self._names()
         self.written = self._written()
 

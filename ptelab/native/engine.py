@@ -268,13 +268,6 @@ class Engine:
     # The initial state is built by the machine, which also takes the threads to their first stops.
     def _setup_lines(self) -> set[tuple[str, int]]:
         functions = self.machine.scenario.module.functions
-        lines: set[tuple[str, int]] = set()
-        for thread in self.machine.scenario.threads:
-            name = thread.root
-            while name:
-                entry = functions[name].blocks[0].stmts
-                lines |= {(s.at.file, s.at.line) for s in entry}
-                name = next((s.function for s in entry if isinstance(s, ir.Call)), "")
         seen: set[str] = set()
         todo = [self.machine.scenario.setup]
         while todo:
@@ -282,7 +275,7 @@ class Engine:
             if name in functions and name not in seen:
                 seen.add(name)
                 todo += [s.function for b in functions[name].blocks for s in b.stmts if isinstance(s, ir.Call)]
-        return lines | {(s.at.file, s.at.line) for name in seen for b in functions[name].blocks for s in b.stmts}
+        return {(s.at.file, s.at.line) for name in seen for b in functions[name].blocks for s in b.stmts}
 
     def _share_memory(self) -> None:
         """Leave the search what Python, LLVM and the model do not have, as far as a limit lets it have anything."""
@@ -398,10 +391,11 @@ class Engine:
     def _collect(self) -> None:
         found = self.found
         if self.coverage:
-            executed = self.codegen.covered_lines()
+            begun = {(at.file, at.line) for at in self.machine.begun}
+            executed = self.codegen.covered_lines() | begun
             found.set_up = self._setup_lines() - executed
             found.covered = executed | found.set_up
-            found.returned = self.codegen.returned_lines()
+            found.returned = self.codegen.returned_lines() | begun
         found.states = sum(w[x.INSERTED] for w in self.workers)
         found.transitions = sum(w[x.TRANSITIONS] for w in self.workers)
         found.memory_bytes = self.store.used()
