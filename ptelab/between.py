@@ -51,7 +51,7 @@ class Between:
         return {(name, b, i) for _, name, b, i in seen}
 
     def before(self, ends: Iterable[Node]) -> set[Node]:
-        """These points and those from which control may come to them."""
+        """These points and those from which control may come to them, be it within a call."""
         seen: set[_Node] = set()
         todo: list[_Node] = [(inner, *end) for end in ends for inner in (False, True)]
         while todo:
@@ -60,6 +60,17 @@ class Between:
                 seen.add(node)
                 todo += self._previous.get(node, ())
         return {(name, b, i) for inner, name, b, i in seen if not inner}
+
+    def loops(self) -> set[Node]:
+        """The points from which control may come to a loop without a stop."""
+        ways = {node: len(self._next(node)) for node in self._nodes()}
+        todo = [node for node, count in ways.items() if not count]
+        while todo:  # what leads only to ends leads to no loop
+            for node in self._previous.get(todo.pop(), ()):
+                ways[node] -= 1
+                if not ways[node]:
+                    todo.append(node)
+        return {(name, b, i) for (_, name, b, i), count in ways.items() if count}
 
     def _nodes(self) -> Iterator[_Node]:
         for name, function in self._functions.items():
@@ -84,6 +95,7 @@ class Between:
         return False
 
     def _next(self, node: _Node) -> list[_Node]:
+        """Where control goes from a point: from a stop, and from a flag, which ends the run, nowhere."""
         inner, name, b, i = node
         if (b, i) in self._stops.get(name, ()):
             return []

@@ -21,7 +21,7 @@ REDUCTIONS = {
     "symmetry": "of states in which only like threads have changed places, one stands for all",
 }
 NONE = frozenset({"local"})
-"""No reduction, but steps as they are defined: docs/semantics.md."""
+"""No reduction: what `--no-reduce` leaves, and what is exported.  Reading a constant is a step if nobody can tell."""
 
 
 def chosen(reduce: bool, without: Iterable[str] = ()) -> frozenset[str]:

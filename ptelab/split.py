@@ -8,7 +8,7 @@ nothing: an assignment a step, or such a read a step.  Not taken apart is what s
 - what lies between a choose and its step, which are one transition;
 - what has an *event* before the next stop: the end of the thread or the rest of a daemon, which may end the run before
   others move; an access that is no step but is seen by others, a hook's or a CPU's own; what may raise a flag, since a
-  flag ends the run before others see the access.
+  flag ends the run before others see the access; and a loop, which may never come to a stop.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ class _Parts:
         self._daemons = [t.root for t in scenario.threads if t.daemon]
         self._programs = [t.root for t in scenario.threads if not t.daemon]
         self._order = callees_first(module, [*self._programs, *self._daemons])
-        self._written = written_fields(module, self._order)
+        self._written = written_fields(module, self._order)  # CPUs' own members and ghosts among them
+        parts = (t for s in module.structs.values() for f in s.fields for _, t in f.parts if t.kind == "ptr")
+        self._held = {t.struct for t in parts if module.structs[t.struct].kind == "stack"}  # may outlive their function
         self._stops = {
             name: {(b, i) for _, b, i, s in self._statements([name]) if is_stop(module, free_fields, f, s)}
             for name, f in ((name, module.functions[name]) for name in self._order)
@@ -83,7 +85,7 @@ class _Parts:
         mine = set(callees_first(self._module, self._programs)) - set(callees_first(self._module, self._daemons))
         for name in (n for n in self._order if n in mine):
             function = self._module.functions[name]
-            tails = _Tails(function, self._stops[name] | others.get(name, set()), self._fits)
+            tails = _Tails(function, self._stops[name] | others.get(name, set()), self._surely_fits)
             found[name] = {
                 (b, i)
                 for _, b, i, stmt in self._statements([name])
@@ -98,19 +100,22 @@ class _Parts:
                     yield name, b, i, stmt
 
     def _events(self) -> Iterator[Node]:
+        yield from self._between.loops()
         for root in self._daemons:
             first = self._between.after([(root, 0, 0)])
             yield from ((name, b, i) for name, b, i in first if (b, i) in self._stops[name])
+        for name, b, i, stmt in self._statements(self._order):
+            function = self._module.functions[name]
+            if (b, i) not in self._stops[name] and (self._is_seen(stmt) or self._may_raise(function, stmt)):
+                yield name, b, i
+            if isinstance(stmt, ir.Call) and not self._takes_results(function, stmt):
+                yield name, b, i + 1
         for name in self._order:
             function = self._module.functions[name]
+            ends = name in self._programs or name in self._daemons
             for b, block in enumerate(function.blocks):
-                if isinstance(block.term, ir.Return):
-                    ends = name in self._programs or name in self._daemons
-                    if ends or self._may_raise(function, block.term):
-                        yield name, b, len(block.stmts)
-                for i, stmt in enumerate(block.stmts):
-                    if (b, i) not in self._stops[name] and (self._is_seen(stmt) or self._may_raise(function, stmt)):
-                        yield name, b, i
+                if isinstance(block.term, ir.Return) and (ends or self._may_raise(function, block.term)):
+                    yield name, b, len(block.stmts)
 
     def _is_seen(self, stmt: ir.Stmt) -> bool:
         """Whether what is no step accesses something that somebody writes."""
@@ -124,25 +129,43 @@ class _Parts:
             case ir.Flag() | ir.AssertHeld():
                 return True
             case ir.Assign(dst=dst, value=value):
-                fits = self._fits(function, value, function.vars[dst])
+                safe = self._surely_fits(function, value, function.vars[dst])
             case ir.Call(function=name, args=args):
                 callee = self._module.functions[name]
                 params = (callee.vars[p] for p in callee.params)
-                fits = all(self._fits(function, a, t) for a, t in zip(args, params, strict=True))
+                safe = all(self._surely_fits(function, a, t) for a, t in zip(args, params, strict=True))
             case ir.Return(values=values):
-                fits = all(self._fits(function, v, t) for v, t in zip(values, function.results, strict=True))
-            case ir.Load(place=place):
-                fits = place.index is None and self._is_there(place)
-            case ir.Store() | ir.Atomic():
-                fits = False
-            case _:
+                safe = all(self._surely_fits(function, v, t) for v, t in zip(values, function.results, strict=True))
+            case ir.Load(dsts=dsts, place=place):
+                if place.struct in self._held:
+                    return True
+                parts = (t for _, t in self._module.field(place).parts)
+                safe = place.index is None and self._is_there(place) and self._takes(function, dsts, parts)
+            case ir.Store(place=place) | ir.Atomic(place=place):
+                if place.struct in self._held:
+                    return True
+                safe = False
+            case _:  # locks are steps: they are in shared memory
                 return False
-        return not fits and (self._risky is None or id(stmt) in self._risky)
+        return not safe and self._is_risky(stmt)
+
+    def _is_risky(self, stmt: ir.Stmt | ir.Term) -> bool:
+        return self._risky is None or id(stmt) in self._risky
+
+    def _takes_results(self, function: ir.Function, call: ir.Call) -> bool:
+        """Whether what a call returns surely fits the variables that it is assigned to."""
+        results = self._module.functions[call.function].results
+        return self._takes(function, call.dsts, results) or not self._is_risky(call)
+
+    def _takes(self, function: ir.Function, dsts: Iterable[str], types: Iterable[ir.Type]) -> bool:
+        return all(self._width(t) <= self._width(function.vars[d]) for d, t in zip(dsts, types, strict=False))
 
     def _is_there(self, place: ir.Place) -> bool:
-        return isinstance(place.handle, ir.Const) and 0 < place.handle.value <= self._layout.pool(place.struct)
+        if not isinstance(place.handle, ir.Const) or self._module.structs[place.struct].kind == "stack":
+            return False
+        return 0 < place.handle.value <= self._layout.pool(place.struct)
 
-    def _fits(self, function: ir.Function, value: ir.Expr, type_: ir.Type) -> bool:
+    def _surely_fits(self, function: ir.Function, value: ir.Expr, type_: ir.Type) -> bool:
         largest = self._largest(function, value)
         return largest is not None and largest >> self._width(type_) == 0
 

@@ -254,13 +254,18 @@ class Values:
         """A value without the numbers that do not fit the type: they raise a flag."""
         if type_.kind == "ptr" and self.module.structs[type_.struct].kind == "stack":
             return value
-        width = self._widths.get(type_)
-        if width is None:
-            width = self._widths[type_] = self.layout.width(type_)
+        width = self._width(type_)
         fitting = _narrow(value, width)
         if value is None or fitting != value:
             self._note()
         return fitting
+
+    def _width(self, type_: ir.Type) -> int:
+        width = self._widths.get(type_)
+        if width is None:
+            on_stack = type_.kind == "ptr" and self.module.structs[type_.struct].kind == "stack"
+            width = self._widths[type_] = 64 if on_stack else self.layout.width(type_)
+        return width
 
     def _note(self) -> None:
         """What is looked at may raise a flag."""
@@ -327,10 +332,14 @@ class Values:
         self._readers.setdefault((place.struct, place.field), set()).add(self._current)
         if not elements:
             return False
-        at, self._at = self._at, _NOTHING  # a member fits a variable of its type
-        goes_on = all(self._set(function, env, d, v) for d, v in zip(dsts, self._read(place, elements), strict=True))
+        types = (t for _, t in self.module.field(place).parts)
+        at = self._at
+        for dst, value, type_ in zip(dsts, self._read(place, elements), types, strict=True):
+            self._at = at if self._width(type_) > self._width(function.vars[dst]) else _NOTHING
+            if not self._set(function, env, dst, value):
+                return False
         self._at = at
-        return goes_on
+        return True
 
     def _read(self, place: ir.Place, elements: range | list[int]) -> list[Value]:
         rows = self._cells[place.struct, place.field]
