@@ -20,7 +20,7 @@ from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
 from ptelab.native import checkpoint, engine, store
-from ptelab.reduce import NONE, REDUCTIONS
+from ptelab.reduce import NONE
 
 BENCH = Path(__file__).parents[1] / "bench"
 
@@ -88,84 +88,6 @@ def test_the_engines_agree_on_two_phase_commit() -> None:
     """Neither engine may see what the other does not."""
     a, b = (explored("two_phase_commit", engine, nr_Manager=3) for engine in checking.ENGINES)
     assert (a.states, a.transitions, a.depth, a.outcomes) == (b.states, b.transitions, b.depth, b.outcomes)
-
-
-LAST_MOMENT = """
-from __future__ import annotations
-from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
-
-@struct
-class Words:
-    own: u1
-    seen: u1
-
-@thread()
-def program() -> None:
-    at(Words, 0).own = 1
-
-@daemon(cpu=0)
-def hardware() -> None:
-    while True:
-        at(Words, 0).seen = choose(2)
-
-@ghost
-def final() -> u1:
-    return at(Words, 0).seen
-"""
-ANSWER = """
-from __future__ import annotations
-from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
-
-@struct
-class Words:
-    own: u1
-    last: u1
-    seen: u1
-
-@ghost
-def final() -> u1:
-    return at(Words, 0).seen
-
-@daemon(cpu=0)
-def hardware() -> None:
-    while True:
-        if choose(2):
-            at(Words, 0).seen = at(Words, 0).last
-"""
-HARDWARE = (
-    ANSWER
-    + """
-@thread()
-def program() -> None:
-    at(Words, 0).last = 1
-"""
-)
-OTHER_PROGRAM = """
-@thread()
-def other() -> None:
-    at(Words, 0).own = 1
-"""
-OTHER_HARDWARE = """
-@daemon(cpu=0)
-def other() -> None:
-    while True:
-        if choose(2):
-            at(Words, 0).own = 0
-            at(Words, 0).own = 1
-"""
-
-
-@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE])
-@pytest.mark.parametrize("engine", checking.ENGINES)
-def test_what_hardware_does_in_the_last_moment_is_not_put_off(
-    tmp_path: Path, engine: checking.EngineName, text: str
-) -> None:
-    """No reduction may bring the end of a run forward: what a daemon would have done before is never done then."""
-    file = tmp_path / "last.py"
-    file.write_text(text, encoding="utf-8")
-    for reductions in (NONE, frozenset(REDUCTIONS)):
-        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
-        assert set(found.outcomes) == {(0,), (1,)}
 
 
 ARITHMETIC = """
@@ -283,9 +205,9 @@ def test_what_lies_beside_a_program_is_not_read(text: bytes, tmp_path: Path) -> 
     """A file that nothing imports must not be in the way, and one that is imported no traceback."""
     (tmp_path / "other.py").write_bytes(text)
     file = tmp_path / "p.py"
-    file.write_text(LAST_MOMENT, encoding="utf-8")
+    file.write_text(ARITHMETIC.format("n"), encoding="utf-8")
     assert run(file, "--engine", "machine").exit_code == 0
-    file.write_text("from other import f\n" + LAST_MOMENT.replace("from __future__", "#"), encoding="utf-8")
+    file.write_text("from other import f\n" + ARITHMETIC.format("n").replace("from __future__", "#"), encoding="utf-8")
     result = run(file)
     assert result.exit_code == 2 and "other.py" in result.stderr and result.stderr.count("\n") == 1
 

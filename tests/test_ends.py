@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reading what nobody writes is local work: no step where somebody could tell, a step of its own elsewhere if asked for."""
+"""No reduction may bring the end of a run forward, and reading what nobody writes is no step where somebody could tell."""
 
 from __future__ import annotations
 
@@ -11,6 +11,28 @@ from ptelab import checking, machine, programs
 from ptelab.checking import Options
 from ptelab.reduce import NONE, REDUCTIONS
 
+LAST_MOMENT = """
+from __future__ import annotations
+from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
+
+@struct
+class Words:
+    own: u1
+    seen: u1
+
+@thread()
+def program() -> None:
+    at(Words, 0).own = 1
+
+@daemon(cpu=0)
+def hardware() -> None:
+    while True:
+        at(Words, 0).seen = choose(2)
+
+@ghost
+def final() -> u1:
+    return at(Words, 0).seen
+"""
 ANSWER = """
 from __future__ import annotations
 from ptelab.lang import at, choose, daemon, ghost, struct, thread, u1
@@ -31,6 +53,42 @@ def hardware() -> None:
         if choose(2):
             at(Words, 0).seen = at(Words, 0).last
 """
+HARDWARE = (
+    ANSWER
+    + """
+@thread()
+def program() -> None:
+    at(Words, 0).last = 1
+"""
+)
+OTHER_PROGRAM = """
+@thread()
+def other() -> None:
+    at(Words, 0).own = 1
+"""
+OTHER_HARDWARE = """
+@daemon(cpu=0)
+def other() -> None:
+    while True:
+        if choose(2):
+            at(Words, 0).own = 0
+            at(Words, 0).own = 1
+"""
+
+
+@pytest.mark.parametrize("text", [LAST_MOMENT, HARDWARE + OTHER_PROGRAM, HARDWARE + OTHER_HARDWARE])
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_what_hardware_does_in_the_last_moment_is_not_put_off(
+    tmp_path: Path, engine: checking.EngineName, text: str
+) -> None:
+    """No reduction may bring the end of a run forward: what a daemon would have done before is never done then."""
+    file = tmp_path / "last.py"
+    file.write_text(text, encoding="utf-8")
+    for reductions in (NONE, frozenset(REDUCTIONS)):
+        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
+        assert set(found.outcomes) == {(0,), (1,)}
+
+
 CONSTANTS = """
 @struct
 class Constants:
@@ -222,7 +280,7 @@ def program() -> None:
     (REST, set(), {(0,)}, False),
     (NARROW_LOAD, {"bad_kernel_state"}, {(0,)}, False),
     (NARROW_RESULT, {"bad_kernel_state"}, {(0,), (1,)}, False),
-])  # fmt: skip
+], ids=["end", "between", "hook", "flag", "choose", "own memory", "rest", "load", "result"])  # fmt: skip
 @pytest.mark.parametrize("engine", checking.ENGINES)
 def test_reading_what_nobody_writes_is_no_step(
     tmp_path: Path, engine: checking.EngineName, text: str, flags: set[str], outcomes: set[tuple[int]], more: bool
