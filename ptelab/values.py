@@ -26,6 +26,9 @@ Value = frozenset[int] | None
 """The numbers that may be there; None: any."""
 
 Env = dict[str, Value]
+Spot = tuple[str, int]
+"""A block of a function."""
+
 Cells = dict[tuple[str, str], list[list[Value]]]
 """(struct, member) → element → part → what it may hold, at any index."""
 
@@ -35,6 +38,7 @@ TRAP = "unreachable_code"
 SIZE_MAX = 16
 COMBINATIONS_MAX = 64
 INLINED_BLOCKS_MAX = 8
+_ON_STACK = 64  # bits of a handle of an object on the stack, which always fits
 _ZERO: Value = frozenset((0,))
 _BOOL: Value = frozenset((0, 1))
 _NOTHING = ir.Jump(ir.At(), 0)  # stands for what cannot raise a flag
@@ -78,101 +82,127 @@ class Values:
         order = callees_first(module, roots)
         self._rank = {name: n for n, name in enumerate(order)}
         self._entry: dict[str, list[Value]] = {}
+        self._before: dict[str, list[Env | None]] = {}  # function → block → what holds where it begins
         self._results: dict[str, list[Value]] = {}  # of functions that may return
-        self._readers: dict[tuple[str, str], set[str]] = {}
-        self._callers: dict[str, set[str]] = {}
+        self._readers: dict[tuple[str, str], set[Spot]] = {}  # member → where it matters
+        self._callers: dict[str, set[Spot]] = {}
         self.risky: dict[int, ir.Stmt | ir.Term] = {}  # what may raise a flag, by its identity
         self._at: ir.Stmt | ir.Term = _NOTHING  # what is looked at
         self._sites: dict[tuple[str, int, int], int] = {}  # a `new` statement → the handle that stands for its object
-        self._widths: dict[ir.Type, int] = {}
+        self._widths: dict[int, int] = {}  # type, by its identity → bits
         self._names: dict[int, frozenset[str]] = {}  # expression → its variables; the module keeps expressions alive
         self._constants: dict[int, Value] = {}
-        self._inlined = {name: self._reads(name) for name in order if self._only_reads(name)}
+        self._inlined = {name: sorted(self._reads(name)) for name in order if self._only_reads(name)}
         self._known: dict[tuple[object, ...], tuple[int, list[Value] | None]] = {}  # an inlined call → what it was
-        self._changes = 0  # of memory, so far
-        self._current = ""  # the function whose dependencies are being noted
+        self._changes: dict[tuple[str, str], int] = {}  # member → how often it has changed so far
+        self._current = "", 0  # the block whose dependencies are being noted
         self._dirty: list[tuple[int, str]] = []
-        self._queued: set[str] = set()
+        self._queued: dict[str, set[int]] = {}  # function → blocks that must be looked at again
         for root in dict.fromkeys(roots):
-            self._entry[root] = []
-            self._queue(root)
+            self._enter(root, [])
         self._run()
 
     # ------------------------------------------------------------------------------------- fixed point
 
-    def _queue(self, name: str) -> None:
-        if name not in self._queued:
-            self._queued.add(name)
+    def _queue(self, name: str, block: int) -> None:
+        queued = self._queued.setdefault(name, set())
+        if not queued:
             heapq.heappush(self._dirty, (self._rank[name], name))
+        queued.add(block)
+
+    def _enter(self, name: str, args: list[Value]) -> None:
+        """A function may be called with these arguments."""
+        function = self.module.functions[name]
+        self._entry[name] = args
+        before = self._before.setdefault(name, [None] * len(function.blocks))
+        if self._join(before, 0, self._begin(function, args)):
+            self._queue(name, 0)
 
     def _run(self) -> None:
+        """Look at blocks again until nothing changes.
+
+        Sets only grow, and no rule makes less of larger ones, so what is found does not depend on the order.
+        """
         while self._dirty:
             _, name = heapq.heappop(self._dirty)
-            self._queued.discard(name)
-            self._current = name
-            results = self._function(name, self._entry[name])
-            if results is None:
-                continue
-            old = self._results.get(name)
-            new = results if old is None else [join(a, b) for a, b in zip(old, results, strict=True)]
-            if new != old:
-                self._results[name] = new
-                for caller in self._callers.get(name, ()):
-                    self._queue(caller)
+            function, before, todo = self.module.functions[name], self._before[name], self._queued[name]
+            while todo:
+                number = min(todo)
+                todo.remove(number)
+                self._current = name, number
+                results, changed = self._block(function, number, before)
+                todo.update(changed)
+                if results is None:
+                    continue
+                old = self._results.get(name)
+                new = results if old is None else [join(a, b) for a, b in zip(old, results, strict=True)]
+                if new != old:
+                    self._results[name] = new
+                    for caller, block in self._callers.get(name, ()):
+                        self._queue(caller, block)
 
-    def _function(self, name: str, args: list[Value]) -> list[Value] | None:
-        """The results for these arguments; None when the function cannot return."""
-        function = self.module.functions[name]
-        self._at = _NOTHING
-        entry: Env = dict.fromkeys(function.vars, _ZERO)
+    def _begin(self, function: ir.Function, args: list[Value]) -> Env:
+        at, self._at = self._at, _NOTHING
+        env: Env = dict.fromkeys(function.vars, _ZERO)
         for param, value in zip(function.params, args, strict=False):
-            entry[param] = self._fit(value, function.vars[param])
+            env[param] = self._fit(value, function.vars[param])
+        self._at = at
+        return env
+
+    def _once(self, name: str, args: list[Value]) -> list[Value] | None:
+        """The results of a function for just these arguments; None when it cannot return."""
+        function = self.module.functions[name]
         before: list[Env | None] = [None] * len(function.blocks)
-        before[0] = entry
-        reached = self.reached.setdefault(name, {})
+        before[0] = self._begin(function, args)
         results: list[Value] | None = None
-        todo = [0]
+        todo = {0}
         while todo:
             number = min(todo)
             todo.remove(number)
-            start = before[number]
-            assert start is not None
-            env: Env = dict(start)
-            block = function.blocks[number]
-            done = 0
-            while done < len(block.stmts) and self._statement(function, (number, done), block.stmts[done], env):
-                done += 1
-            reached[number] = max(reached.get(number, 0), done + 1)
-            if done < len(block.stmts):
-                continue
-            match block.term:
-                case ir.Return(values=values):
-                    self._at = block.term
-                    found = [self._fit(self.value(v, env), t) for v, t in zip(values, function.results, strict=True)]
-                    if frozenset() not in found:
-                        results = (
-                            found if results is None else [join(a, b) for a, b in zip(results, found, strict=True)]
-                        )
-                    continue
-                case ir.Branch(cond=cond, then=then, orelse=orelse):
-                    holds, fails = self._split(env, cond)
-                    ways = [(then, holds), (orelse, fails)]
-                case ir.Jump(to=to):
-                    ways = [(to, env)]
-            for to, after in ways:
-                if after is None:
-                    continue
-                old = before[to]
-                if old is None:
-                    before[to] = after
-                else:
-                    joined = {v: x if x is (y := old[v]) else join(y, x) for v, x in after.items()}
-                    if joined == old:
-                        continue
-                    before[to] = joined
-                if to not in todo:
-                    todo.append(to)
+            found, changed = self._block(function, number, before)
+            todo.update(changed)
+            if found is not None:
+                results = found if results is None else [join(a, b) for a, b in zip(results, found, strict=True)]
         return results
+
+    def _block(
+        self, function: ir.Function, number: int, before: list[Env | None]
+    ) -> tuple[list[Value] | None, list[int]]:
+        """The results, if the block returns, and the blocks behind it of which more is known now."""
+        start = before[number]
+        assert start is not None
+        env: Env = dict(start)
+        block = function.blocks[number]
+        done = 0
+        while done < len(block.stmts) and self._statement(function, (number, done), block.stmts[done], env):
+            done += 1
+        reached = self.reached.setdefault(function.name, {})
+        reached[number] = max(reached.get(number, 0), done + 1)
+        if done < len(block.stmts):
+            return None, []
+        match block.term:
+            case ir.Return(values=values):
+                self._at = block.term
+                found = [self._fit(self.value(v, env), t) for v, t in zip(values, function.results, strict=True)]
+                return None if frozenset() in found else found, []
+            case ir.Branch(cond=cond, then=then, orelse=orelse):
+                holds, fails = self._split(env, cond)
+                ways = ((then, holds), (orelse, fails))
+                return None, [to for to, after in ways if after is not None and self._join(before, to, after)]
+            case ir.Jump(to=to):
+                return None, [to] if self._join(before, to, env) else []
+
+    def _join(self, before: list[Env | None], to: int, after: Env) -> bool:
+        """Whether more may hold now where a block begins."""
+        old = before[to]
+        if old is None:
+            before[to] = after
+            return True
+        joined = {v: x if x is (y := old[v]) else join(y, x) for v, x in after.items()}
+        if joined == old:
+            return False
+        before[to] = joined
+        return True
 
     def _only_reads(self, name: str) -> bool:
         function = self.module.functions[name]
@@ -241,7 +271,7 @@ class Values:
                     rows = self._cells.setdefault((struct, f.name), [])
                     while len(rows) < number:
                         rows.append([_ZERO] * len(f.parts))
-                        self._changes += 1
+                        self._changed((struct, f.name))
                 return True
             case _:
                 return True
@@ -252,19 +282,24 @@ class Values:
 
     def _fit(self, value: Value, type_: ir.Type) -> Value:
         """A value without the numbers that do not fit the type: they raise a flag."""
-        if type_.kind == "ptr" and self.module.structs[type_.struct].kind == "stack":
-            return value
         width = self._width(type_)
-        fitting = _narrow(value, width)
-        if value is None or fitting != value:
-            self._note()
-        return fitting
+        if value is not None:
+            top = 1 << width
+            for v in value:
+                if not 0 <= v < top:
+                    break
+            else:
+                return value
+        elif width == _ON_STACK:
+            return value
+        self._note()
+        return _narrow(value, width)
 
     def _width(self, type_: ir.Type) -> int:
-        width = self._widths.get(type_)
+        width = self._widths.get(id(type_))
         if width is None:
             on_stack = type_.kind == "ptr" and self.module.structs[type_.struct].kind == "stack"
-            width = self._widths[type_] = 64 if on_stack else self.layout.width(type_)
+            width = self._widths[id(type_)] = _ON_STACK if on_stack else self.layout.width(type_)
         return width
 
     def _note(self) -> None:
@@ -285,22 +320,21 @@ class Values:
             old = self._entry.get(name)
             new = args if old is None else [join(a, b) for a, b in zip(old, args, strict=True)]
             if new != old:
-                self._entry[name] = new
-                self._queue(name)
+                self._enter(name, new)
             results = self._results.get(name)
         if results is None:
             return False
         return all(self._set(function, env, d, r) for d, r in zip(stmt.dsts, results, strict=False))
 
     def _inline(self, name: str, args: list[Value]) -> list[Value] | None:
-        """The results of a small function for just these arguments, found anew only when memory has changed."""
-        key, reads = (name, *args), self._inlined[name]
-        for place in reads:
+        """The results of a small function for just these arguments, found anew only when what it reads has changed."""
+        key, when = (name, *args), 0
+        for place in self._inlined[name]:
             self._readers.setdefault(place, set()).add(self._current)
-        when = self._changes if reads else 0
+            when += self._changes.get(place, 0)
         known = self._known.get(key)
         if known is None or known[0] != when:
-            known = self._known[key] = when, self._function(name, args)
+            known = self._known[key] = when, self._once(name, args)
         return known[1]
 
     # ------------------------------------------------------------------------------------------ memory
@@ -359,9 +393,12 @@ class Values:
                 rows[e] = new
                 changed = True
         if changed:
-            self._changes += 1
-            for reader in self._readers.get((place.struct, place.field), ()):
-                self._queue(reader)
+            self._changed((place.struct, place.field))
+
+    def _changed(self, place: tuple[str, str]) -> None:
+        self._changes[place] = self._changes.get(place, 0) + 1
+        for name, block in self._readers.get(place, ()):
+            self._queue(name, block)
 
     def _atomic(self, function: ir.Function, stmt: ir.Atomic, env: Env) -> bool:
         elements = self._elements(stmt.place, env)
@@ -395,9 +432,10 @@ class Values:
             return env[expr.name]  # type: ignore[union-attr]
         if kind is ir.Const:
             number = expr.value  # type: ignore[union-attr]
-            if number not in self._constants:
-                self._constants[number] = frozenset((int(number),))
-            return self._constants[number]
+            known = self._constants.get(number)
+            if known is None:
+                known = self._constants[number] = frozenset((int(number),))
+            return known
         match expr:
             case ir.Bin(op, a, b):
                 x = self.value(a, env)
@@ -498,7 +536,8 @@ def _combine(op: str, a: Value, b: Value) -> Value:
         return None
     if op in _PARTIAL and any(y < _PARTIAL[op] for y in b):
         return None
-    return _pairs(_OPERATORS[op], a, b)
+    found = _pairs(_OPERATORS[op], a, b)
+    return _BOOL if found is None and op in _TESTS else found
 
 
 def _pairs(do: Callable[[int, int], int], a: frozenset[int], b: frozenset[int]) -> Value:
