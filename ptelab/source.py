@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,14 +87,28 @@ class Sources:
         self.arch = arch_directory(arch)
         self.directory = model if model is not None else bundled_model()
         self._label = str(model) if model is not None else "model"
-        self.overlay = dict(overlay or {})
+        self.overlay: dict[str, str] = {}
         self._texts: dict[str, Text | None] = {}
-        for path, text in self.overlay.items():
-            self._texts[path] = Text(path, path, text)
+        self._modules: dict[str, Text | None] = {}
+        self._listed: frozenset[str] | None = None
+        self._lay_over(overlay or {})
         for path, text in (edits or {}).items():
             self._texts[path] = Text(path, f"{self._label}/{path}", text)
         for patch in patches:
             self._apply(patch)
+
+    def under(self, overlay: Mapping[str, str]) -> Sources:
+        """The same with other texts laid over it; what has been read is not read again."""
+        found = copy.copy(self)
+        found._texts = dict(self._texts)
+        found._modules = {}
+        found._lay_over(overlay)
+        return found
+
+    def _lay_over(self, overlay: Mapping[str, str]) -> None:
+        self.overlay = dict(overlay)
+        for path, text in self.overlay.items():
+            self._texts[path] = Text(path, path, text)
 
     def read(self, path: str) -> Text | None:
         """The text at a path relative to the model directory; None when there is none."""
@@ -107,6 +122,11 @@ class Sources:
 
     def module(self, dotted: str) -> Text | None:
         """The file that `from dotted import …` means."""
+        if dotted not in self._modules:
+            self._modules[dotted] = self._module(dotted)
+        return self._modules[dotted]
+
+    def _module(self, dotted: str) -> Text | None:
         path = dotted.replace(".", "/") + ".py"
         for root in search_roots(self.arch):
             found = self.read(root + path)
@@ -123,7 +143,9 @@ class Sources:
         """
         paths = set(self._texts)
         if not self.alone:
-            paths |= {str(p.relative_to(self.directory)) for p in self.directory.rglob("*.py")}
+            if self._listed is None:
+                self._listed = frozenset(p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*.py"))
+            paths |= self._listed
         found = (self.read(path) for path in sorted(paths) if self._is_ours(path))
         return [text for text in found if text is not None]
 

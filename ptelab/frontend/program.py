@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+from collections.abc import Iterator
 
 from ptelab import ir
 from ptelab.frontend.declarations import (
@@ -52,12 +54,39 @@ _TYPE_WORDS = "bool, u1 … u16, a struct, a NamedTuple, an IntEnum or Annotated
 _LOCK_FIELDS: dict[str, tuple[str, ir.Type]] = {"": ("", ir.Type("bool"))}
 
 
+MODELS_KEPT = 6
+_FILES: dict[tuple[str, frozenset[Text]], dict[str, File]] = {}
+"""By architecture and all texts of a model: its files with what their declarations mean, for test after test."""
+
+
+def _files_of(sources: Sources) -> dict[str, File]:
+    if sources.alone:
+        return {}
+    key = sources.arch, frozenset(text for text in sources.texts() if text.path not in sources.overlay)
+    if key not in _FILES:
+        while len(_FILES) >= MODELS_KEPT:
+            del _FILES[next(iter(_FILES))]
+        _FILES[key] = {}
+    return _FILES[key]
+
+
+@contextlib.contextmanager
+def resolving() -> Iterator[None]:
+    """What was left in the middle of an error is not used for the next test."""
+    try:
+        yield
+    except BaseException:
+        _FILES.clear()
+        raise
+
+
 class Program:
     """The declarations of every file that was loaded."""
 
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self.files: dict[str, File] = {}
+        self._shared = _files_of(sources)
         self.structs: dict[str, StructDecl] = {}
         self.params: dict[str, ParamDecl] = {}
 
@@ -72,7 +101,7 @@ class Program:
             one = work.pop()
             if one.path in self.files:
                 continue
-            file = self.files[one.path] = parse(one)
+            file = self.files[one.path] = self._parsed(one)
             for node in file.tree.body:
                 if isinstance(node, ast.ImportFrom) and node.module:
                     imported = self.sources.module(node.module)
@@ -84,6 +113,13 @@ class Program:
                 elif isinstance(decl, ParamDecl):
                     self.params.setdefault(decl.name, decl)
         return self.files[text.path]
+
+    def _parsed(self, text: Text) -> File:
+        if text.path in self.sources.overlay:
+            return parse(text)
+        if text.path not in self._shared:
+            self._shared[text.path] = parse(text)
+        return self._shared[text.path]
 
     def _register(self, decl: StructDecl) -> None:
         other = self.structs.setdefault(decl.name, decl)

@@ -52,9 +52,10 @@ def build(
     watch: Sequence[Observation] = (),
 ) -> Built:
     """Compile a test with a model.  Raises LitmusError, SourceError and what the front end raises."""
-    generated = generate(test, Api(Sources(arch, model, patches=patches, edits=edits)), watch)
     path = f"{MODULE}.py"
-    sources = Sources(arch, model, overlay={path: generated.text}, patches=patches, edits=edits)
+    base = Sources(arch, model, patches=patches, edits=edits)
+    generated = generate(test, Api(base), watch)
+    sources = base.under({path: generated.text})
     threads = _threads(test, arch)
     compiled = frontend.compile_model(sources, [*(root for _, root, _ in threads), "setup", "final"])
     _check_names(test, compiled)
