@@ -16,7 +16,7 @@ from ptelab.ample import Mode
 from ptelab.layout import Layout
 from ptelab.link import Program
 from ptelab.native.emitter import Emitter, Operand, word
-from ptelab.native.function import FunctionCoder
+from ptelab.native.function import FunctionCoder, is_written_in
 from ptelab.packing import Packing
 from ptelab.scenario import Scenario
 
@@ -24,6 +24,8 @@ BLOCKED, OK, NO_ALTERNATIVE, FIRST_FLAG = 0, 1, 2, 3
 BUILT_IN_FLAGS = ("bad_kernel_state", "null_dereference", "lock_assertion", "deadlock")
 REACHED_WORDS = 4
 """Words 0 … 3 of the scratch area: one bit for each situation gone through."""
+SCRATCH_THREAD, SCRATCH_CPU, SCRATCH_ALTERNATIVE = 4, 5, 6
+"""Who moves, and which of a choose's alternatives is tried."""
 SCRATCH_VALUES = 8
 """From this word of the scratch area on: arguments and results that pass between functions that may stop."""
 SCRATCH_WORDS = 256
@@ -44,12 +46,7 @@ class Codegen:
         self.flags = list(BUILT_IN_FLAGS)
         self.situations: list[str] = []
         self.number = {name: n for n, name in enumerate(program.order)}
-        callers: dict[str, set[str]] = {name: set() for name in program.order}
-        for context in program.contexts:
-            if context.parent is not None:
-                callers[context.code.function.name].add(context.parent.code.function.name)
-        self.callers = {name: sorted(found) for name, found in callers.items()}
-        self.call_base: dict[str, int] = {}
+        self.always_ends: set[str] = set()  # functions that neither stop nor raise a flag
         self.covered: ctypes.Array[ctypes.c_uint8] | None = None  # a byte per block, set when it is entered
         self._first_block: dict[str, int] = {}
 
@@ -112,11 +109,12 @@ class Codegen:
         for name in self.program.order:
             if self._wanted(name):
                 parts.append(FunctionCoder(self, self.program.codes[name]).text())
-        parts += [self._transition(), self._final(), self._held_modes(modes)]
+        parts += [self._transition(), self._leave(), self._final(), self._held_modes(modes)]
         return "\n".join(parts)
 
     def _wanted(self, name: str) -> bool:
-        return name in self._reachable
+        roots = {self.final, *(t.root for t in self.scenario.threads)}
+        return name in self._reachable and (name in roots or not is_written_in(self.program.codes[name]))
 
     @functools.cached_property
     def _reachable(self) -> set[str]:
@@ -158,14 +156,13 @@ class Codegen:
             "children": children or [0],
         }  # fmt: skip
         return "\n".join(
-            f"@{name} = private constant [{len(v)} x i32] [{', '.join(f'i32 {x}' for x in v)}]"
+            f"@{name} = private constant [{len(v)} x i64] [{', '.join(f'i64 {x}' for x in v)}]"
             for name, v in tables.items()
         )
 
     def table(self, emitter: Emitter, name: str, index: str | int) -> str:
         """An entry of one of the tables, as a word."""
-        pointer = emitter.emit(f"getelementptr i32, ptr @{name}, i64 {index}")
-        return emitter.emit(f"sext i32 {emitter.emit(f'load i32, ptr {pointer}')} to i64")
+        return emitter.emit(f"load i64, ptr {emitter.emit(f'getelementptr i64, ptr @{name}, i64 {index}')}")
 
     def _stopping(self) -> list[str]:
         return [n for n in self.program.order if self.program.codes[n].may_stop and self._wanted(n)]
@@ -175,34 +172,49 @@ class Codegen:
         e.do("%st = inttoptr i64 %state to ptr")
         e.do("%scr = inttoptr i64 %scratch to ptr")
         e.do(f"%tp = getelementptr i64, ptr %st, i64 {self.table(e, 'thread_word', '%thread')}")
-        cpu = self.table(e, "thread_cpu", "%thread")
-        vpc = e.op("and", e.load_word("%tp", 0), self.packing.position.mask)
-        where = self.table(e, "where_of", str(vpc))
-        context = self.table(e, "context_of", str(vpc))
-        function = self.table(e, "function_of", str(vpc))
-        args = (
-            f"ptr %st, ptr %tp, i64 {where}, i64 {context}, i64 %thread, i64 {cpu}, i64 0, i64 %alternative, ptr %scr"
-        )
-        names = self._stopping()
-        cases = " ".join(f"i64 {self.number[n]}, label %f{self.number[n]}" for n in names)
-        e.do(f"switch i64 {function}, label %bad [{cases}]")
-        for name in names:
-            e.label(f"f{self.number[name]}")
-            e.do(f"ret i64 {e.emit(f'call i64 @f{self.number[name]}({args})')}")
-        e.label("bad")
-        e.do("unreachable")
-        words = ", ".join(f"i32 {w}" for w in self.packing.thread_word)
-        cpus = ", ".join(f"i32 {t.cpu}" for t in self.scenario.threads)
+        e.store_word("%scr", SCRATCH_THREAD, "%thread")
+        e.store_word("%scr", SCRATCH_CPU, self.table(e, "thread_cpu", "%thread"))
+        e.store_word("%scr", SCRATCH_ALTERNATIVE, "%alternative")
+        vpc = str(e.op("and", e.load_word("%tp", 0), self.packing.position.mask))
+        where, context = self.table(e, "where_of", vpc), self.table(e, "context_of", vpc)
+        how = f"i64 {self.table(e, 'function_of', vpc)}, i64 {where}, i64 {context}, i64 0"
+        e.do(f"ret i64 {e.emit(f'call i64 @go(ptr %st, ptr %tp, {how}, ptr %scr)')}")
+        words = ", ".join(f"i64 {w}" for w in self.packing.thread_word)
+        cpus = ", ".join(f"i64 {t.cpu}" for t in self.scenario.threads)
         n = len(self.scenario.threads)
         return "\n".join(
             [
-                f"@thread_word = private constant [{n} x i32] [{words}]",
-                f"@thread_cpu = private constant [{n} x i32] [{cpus}]",
+                f"@thread_word = private constant [{n} x i64] [{words}]",
+                f"@thread_cpu = private constant [{n} x i64] [{cpus}]",
                 "define i64 @transition(i64 %state, i64 %thread, i64 %alternative, i64 %scratch) {",
                 *e.lines,
                 "}",
             ]
         )
+
+    def _leave(self) -> str:
+        """What functions that may stop return to: the caller in their context, or the end of the thread."""
+        e = Emitter()
+        how = ", ".join(f"i64 {self.table(e, name, '%ctx')}" for name in ("caller_of", "resume_of", "parent_of"))
+        e.do(f"ret i64 {e.emit(f'call i64 @go(ptr %st, ptr %tp, {how}, i64 %may, ptr %scr)')}")
+        signature = "ptr %st, ptr %tp, i64 %ctx, i64 %may, ptr %scr"
+        return "\n".join([f"define internal i64 @leave({signature}) nounwind {{", *e.lines, "}", self._go()])
+
+    def _go(self) -> str:
+        """Go on somewhere in the function of a number; -1 ends the thread."""
+        e = Emitter()
+        names = self._stopping()
+        cases = " ".join(f"i64 {self.number[n]}, label %f{self.number[n]}" for n in names)
+        e.do(f"switch i64 %function, label %end [{cases}]")
+        for name in names:
+            e.label(f"f{self.number[name]}")
+            args = "ptr %st, ptr %tp, i64 %where, i64 %ctx, i64 %may, ptr %scr"
+            e.do(f"ret i64 {e.emit(f'call i64 @f{self.number[name]}({args})')}")
+        e.label("end")
+        e.store_word("%tp", 0, e.op("and", e.load_word("%tp", 0), ~self.packing.position.mask))
+        e.do("ret i64 1")
+        signature = "ptr %st, ptr %tp, i64 %function, i64 %where, i64 %ctx, i64 %may, ptr %scr"
+        return "\n".join([f"define internal i64 @go({signature}) nounwind {{", *e.lines, "}"])
 
     def _held_modes(self, modes: list[Mode]) -> str:
         e = Emitter()
@@ -226,6 +238,8 @@ class Codegen:
         e.do("%st = inttoptr i64 %state to ptr")
         e.do("%scr = inttoptr i64 %scratch to ptr")
         e.do(f"%tp = getelementptr i64, ptr %st, i64 {word(self.packing.thread_word[0])}")
-        call = f"call i64 @f{self.number[self.final]}(ptr %st, ptr %tp, i64 0, i64 0, ptr %scr)"
+        e.store_word("%scr", SCRATCH_THREAD, 0)
+        e.store_word("%scr", SCRATCH_CPU, 0)
+        call = f"call i64 @f{self.number[self.final]}(ptr %st, ptr %tp, ptr %scr)"
         e.do(f"ret i64 {e.emit(call)}")
         return "\n".join(["define i64 @final(i64 %state, i64 %scratch) {", *e.lines, "}"])

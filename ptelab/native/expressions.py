@@ -20,6 +20,8 @@ Bounded = tuple[Operand, int | None]
 
 _COMPARE = {"==": "eq", "!=": "ne", "<": "slt", "<=": "sle", ">": "sgt", ">=": "sge"}
 
+_OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+
 
 class Expressions:
     """Emits expressions of one function."""
@@ -41,10 +43,9 @@ class Expressions:
                 return self.coder.read(name), (1 << self.layout.width(self.function.vars[name])) - 1
             case ir.Self(what):
                 number = self.layout.param("NR_THREADS" if what == "thread" else "NR_CPUS") - 1
-                return f"%{what}", number
-            case ir.Not(a):
-                test = self.test(a)
-                return self.coder.as_word(self.coder.emit(f"xor i1 {test}, true")), 1
+                return self.coder.self_(what), number
+            case ir.Not():
+                return self.coder.as_word(self.test(expr)), 1
             case ir.Select(cond, a, b):
                 test = self.test(cond)
                 (x, x_max), (y, y_max) = self.value(a), self.value(b)
@@ -136,13 +137,16 @@ class Expressions:
         """The expression as an i1."""
         match expr:
             case ir.Bin(op, a, b) if op in _COMPARE:
-                x, y = self.value(a)[0], self.value(b)[0]
-                return self.coder.compare(_COMPARE[op], x, y)
+                return self._compared(op, a, b)
             case ir.Bin(op, a, b) if op in ("and", "or"):
                 return self.coder.emit(f"{op} i1 {self.test(a)}, {self.test(b)}")
+            case ir.Not(ir.Bin(op, a, b)) if op in _COMPARE:
+                return self._compared(_OPPOSITE[op], a, b)
             case ir.Not(a):
-                return self.coder.emit(f"xor i1 {self.test(a)}, true")
-            case ir.Const(value):
-                return "true" if value else "false"
+                return self.coder.not_(self.test(a))
             case _:
-                return self.coder.compare("ne", self.value(expr)[0], 0)
+                return self.coder.as_bit(self.value(expr)[0])
+
+    def _compared(self, op: str, a: ir.Expr, b: ir.Expr) -> str:
+        x, y = self.value(a)[0], self.value(b)[0]
+        return self.coder.compare(_COMPARE[op], x, y)

@@ -7,10 +7,11 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ptelab import ir
+from ptelab import flow, ir
 from ptelab.link import CallSite, Code, Stop
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.expressions import Expressions
+from ptelab.native.known import Known
 from ptelab.native.places import Places
 from ptelab.packing import Lane
 
@@ -18,101 +19,190 @@ if TYPE_CHECKING:
     from ptelab.native.codegen import Codegen
 
 _MAY = "%may"
+WRITTEN_IN_MAX = 8
+"""Statements of a function that is written into its callers."""
 
 
 class FunctionCoder(Emitter):
-    """Emits one function; `text` is all that callers use."""
+    """Emits one function; `text` is all that callers use.  `within`: the function that it is written into instead."""
 
-    def __init__(self, shared: Codegen, code: Code) -> None:
-        super().__init__()
+    def __init__(self, shared: Codegen, code: Code, within: FunctionCoder | None = None) -> None:
+        super().__init__(within)
         self.shared = shared
         self.code = code
         self.function = code.function
         self.own = shared.number[self.function.name]
         self.expressions = Expressions(self, shared.layout, self.function)
         self.places = Places(self)
-        # Within straight code, what a variable holds is known without loading it, and is stored only where control goes
-        # on in a block that reads it.
-        self._known: dict[str, Operand] = {}
-        self._unsaved: dict[str, Operand] = {}
+        self.known = Known()
         self._in_memory: dict[str, None] = {}
+        self._leaves: dict[int, None] = {} if within is None else within._leaves  # statuses that are returned early
+        self._early = False  # whether some early return is not among them
+        self._only_way: dict[int, int | None] = {}
+        self._after: dict[int, Known] = {}  # block → what is known where it begins
 
     # ---------------------------------------------------------------------------------------- frame
 
     def text(self) -> str:
         if self.code.may_stop:
-            self.do(f"{_MAY} = alloca i64")
-            self.do(f"store i64 %may.in, ptr {_MAY}")
             targets = ["i64 0, label %entry.code"]
             targets += [f"i64 {1 + s.number}, label %fire{s.number}" for s in self.code.stops]
             first = 1 + len(self.code.stops)
             targets += [f"i64 {first + c.number}, label %resume{c.number}" for c in self.code.calls]
             self.do(f"switch i64 %where, label %entry.code [{' '.join(targets)}]")
             self.label("entry.code")
+        self._only_way = self._only_ways()
+        clean = self._clean_blocks()
         self._enter()
-        self._save(self.code.live_in[0])
+        self._go_on(None, (0,))
         self.jump("b0")
         for number, block in enumerate(self.function.blocks):
             self.label(f"b{number}")
-            if noted := self.shared.block_entered(self.function.name, number):
-                self.do(noted)
-            for index, stmt in enumerate(block.stmts):
-                self._statement(number, index, stmt)
-            self._terminator(block.term)
+            if number in self._after:
+                self.known = self._after.pop(number)
+            elif number in clean:
+                self.known.frame_is_clear(self.code.slots)
+            if self._block(number, block):
+                self._terminator(number, block.term)
+        for status in self._leaves:
+            self.label(f"leave{status}")
+            self.do(f"ret i64 {status}")
+        if not self._leaves and not self._early and not self.code.may_stop:
+            self.shared.always_ends.add(self.function.name)
         variables = [f"  %v.{_id(name)} = alloca i64" for name in self._in_memory]
+        if _MAY in self._in_memory:
+            variables[list(self._in_memory).index(_MAY)] = f"  {_MAY} = alloca i64\n  store i64 %may.in, ptr {_MAY}"
         body = "\n".join(variables + self.lines)
-        return f"define internal i64 @f{self.own}({self._signature()}) {{\n{body}\n}}\n"
+        return f"define internal i64 @f{self.own}({self._signature()}) nounwind {{\n{body}\n}}\n"
+
+    def _block(self, number: int, block: ir.Block) -> bool:
+        """A block's statements; false when nothing can follow."""
+        if noted := self.shared.block_entered(self.function.name, number):
+            self.do(noted)
+        for index, stmt in enumerate(block.stmts):
+            self._statement(number, index, stmt)
+            if isinstance(stmt, ir.Flag):
+                if not any(
+                    place[0] == number and place[1] > index for place in (*self.code.stop_at, *self.code.call_at)
+                ):
+                    return False
+                self.label(self.name("dead"))
+        return True
+
+    def _only_ways(self) -> dict[int, int | None]:
+        """Block → the one block that control comes from, if that is written first; None for the function's entry."""
+        ways: dict[int, list[int | None]] = {0: [None]}
+        for number, block in enumerate(self.function.blocks):
+            for to in flow.successors(block.term):
+                ways.setdefault(to, []).append(number)
+        return {
+            to: origins[0]
+            for to, origins in ways.items()
+            if len(origins) == 1 and (origins[0] is None or origins[0] < to)
+        }
+
+    def _clean_blocks(self) -> set[int]:
+        """The blocks that are come to only by ways on which the thread has kept nothing in the frame."""
+        stopping = {place[0] for place in (*self.code.stop_at, *self.code.call_at)}
+        soiled: set[int] = set()
+        todo = list(stopping)
+        while todo:
+            for to in flow.successors(self.function.blocks[todo.pop()].term):
+                if to not in soiled:
+                    soiled.add(to)
+                    todo.append(to)
+        return set(range(len(self.function.blocks))) - soiled
+
+    def _go_on(self, number: int | None, ways: tuple[int, ...]) -> None:
+        """Let what is known be known where control goes on: if only from here just so, else by way of memory."""
+        if self.shared.keep_dead:
+            self._save(self.function.vars)
+            return
+        for to in ways:
+            if to not in self._only_way or self._only_way[to] != number:
+                self._save(self.code.live_in[to])
+        for to in ways:
+            if to in self._only_way and self._only_way[to] == number:
+                self._after[to] = self.known.copy()
 
     def _signature(self) -> str:
         if self.code.may_stop:
-            return (
-                "ptr %st, ptr %tp, i64 %where, i64 %ctx, i64 %thread, i64 %cpu, i64 %may.in, i64 %alternative, ptr %scr"
-            )
+            return "ptr %st, ptr %tp, i64 %where, i64 %ctx, i64 %may.in, ptr %scr"
         extra = "".join(f", i64 %a{n}" for n, _ in enumerate(self.function.params))
-        return f"ptr %st, ptr %tp, i64 %thread, i64 %cpu, ptr %scr{extra}"
+        return f"ptr %st, ptr %tp, ptr %scr{extra}"
 
     def _enter(self) -> None:
         from ptelab.native.codegen import SCRATCH_VALUES
 
         for name in self.function.vars:
-            self._hold(name, 0)
+            self.known.hold(name, 0)
         for n, name in enumerate(self.function.params):
-            self._hold(name, self.load_word("%scr", SCRATCH_VALUES + n) if self.code.may_stop else f"%a{n}")
+            self.known.hold(name, self.load_word("%scr", SCRATCH_VALUES + n) if self.code.may_stop else f"%a{n}")
+        self.known.frame_is_clear(self.code.slots)
+        self.known.may = "%may.in"
 
     # ------------------------------------------------------------------------------------- variables
 
     def label(self, label: str) -> None:
         """Begin code that is reached from more than one place: variables are where `_save` left them."""
-        self._known.clear()
-        self._unsaved.clear()
+        self.known = Known()
         super().label(label)
 
     def follow(self, label: str) -> None:
         """Begin code that is reached only from the branch before: what was known there is known here."""
         super().label(label)
 
-    def _hold(self, name: str, value: Operand) -> None:
-        self._known[name] = self._unsaved[name] = value
-
     def _save(self, live: Iterable[str]) -> None:
         """Store what will be read behind the next label."""
-        for name in self.function.vars if self.shared.keep_dead else sorted(live):
-            if name in self._unsaved:
+        for name in sorted(live):
+            if name in self.known.unsaved:
+                value = self.read(name)
                 self._in_memory[name] = None
-                self.do(f"store i64 {word(self._unsaved.pop(name))}, ptr %v.{_id(name)}")
+                self.known.unsaved.discard(name)
+                self.do(f"store i64 {word(value)}, ptr %v.{_id(name)}")
 
     def read(self, name: str) -> Operand:
         """What a variable holds."""
-        if name not in self._known:
+        known = self.known
+        if name in known.values:
+            return known.values[name]
+        if name in known.kept:
+            lane = self.shared.packing.vars[self.function.name, name]
+            value = self.op("and", self.op("lshr", self.load_word("%tp", lane.word), lane.shift), lane.mask)
+            known.kept.discard(name)
+            known.lanes[name] = value
+        else:
             self._in_memory[name] = None
-            self._known[name] = self.emit(f"load i64, ptr %v.{_id(name)}")
-        return self._known[name]
+            value = self.emit(f"load i64, ptr %v.{_id(name)}")
+        known.values[name] = value
+        return value
+
+    def self_(self, what: str) -> Operand:
+        """The number of the thread or of its CPU."""
+        from ptelab.native.codegen import SCRATCH_CPU, SCRATCH_THREAD
+
+        name = f"%{what}"
+        if name not in self.known.values:
+            self.known.values[name] = self.load_word("%scr", SCRATCH_THREAD if what == "thread" else SCRATCH_CPU)
+        return self.known.values[name]
+
+    def _may(self) -> Operand:
+        """Whether a step may still be made, 0 or 1."""
+        if self.known.may is None:
+            self._in_memory[_MAY] = None
+            self.known.may = self.emit(f"load i64, ptr {_MAY}")
+        return self.known.may
+
+    def _set_may(self, value: int) -> None:
+        self._in_memory[_MAY] = None
+        self.known.may = value
+        self.do(f"store i64 {value}, ptr {_MAY}")
 
     def assign(self, name: str, value: Operand, largest: int | None) -> None:
         """Assign to a variable; unless `largest` shows that the value fits, raise bad_kernel_state when it does not."""
         width = self.shared.layout.width(self.function.vars[name])
         self.check_fits(value, width, largest)
-        self._hold(name, value)
+        self.known.hold(name, value)
 
     def check_fits(self, value: Operand, width: int, largest: int | None) -> None:
         if largest is not None and largest >> width == 0:
@@ -121,48 +211,63 @@ class FunctionCoder(Emitter):
             if value >> width:
                 self.raise_if("true", "bad_kernel_state")
             return
-        self.raise_if(self.compare("ne", self.op("lshr", value, width), 0), "bad_kernel_state")
+        if self.known.is_new("fits", value, width):
+            self.raise_if(self.compare("ne", self.op("lshr", value, width), 0), "bad_kernel_state")
 
     def raise_if(self, cond: str, flag: str) -> None:
         self.leave_if(cond, self.shared.flag(flag))
 
     def leave_if(self, cond: str, status: int) -> None:
         """Return a status when the i1 holds."""
-        leave, go = self.name("leave"), self.name("go")
-        self.branch(cond, leave, go)
-        self.follow(leave)
-        self.do(f"ret i64 {status}")
+        self._leaves[status] = None
+        go = self.name("go")
+        self.branch(cond, f"leave{status}", go)
         self.follow(go)
 
     # -------------------------------------------------------------------------------- stops and calls
 
+    def _kept(self, live: frozenset[str]) -> Iterable[str]:
+        """The variables that a thread keeps where it may stop."""
+        return self.function.vars if self.shared.keep_dead else live
+
     def _pack(self, live: frozenset[str], position: Operand | None) -> None:
         """Store the live variables into the thread's words, zeroes for the others, and the position if given."""
-        masks: dict[int, int] = {}
+        masks: dict[int, int] = {}  # the bits that change, and of these the ones that need not be zero
+        stale: dict[int, int] = {}
         values: dict[int, Operand] = {}
         for slot in self.code.slots:
             lane = self.shared.packing.vars[self.function.name, slot]
-            masks[lane.word] = masks.get(lane.word, 0) | lane.mask << lane.shift
+            value: Operand = 0
             if slot in live or self.shared.keep_dead:
-                moved = self.op("shl", self.read(slot), lane.shift)
-                values[lane.word] = self.op("or", values.get(lane.word, 0), moved)
+                if slot in self.known.kept:
+                    continue
+                value = self.read(slot)
+            if self.known.lanes.get(slot) == value:
+                continue
+            masks[lane.word] = masks.get(lane.word, 0) | lane.mask << lane.shift
+            if self.known.lanes.get(slot) != 0:
+                stale[lane.word] = stale.get(lane.word, 0) | lane.mask << lane.shift
+            values[lane.word] = self.op("or", values.get(lane.word, 0), self.op("shl", value, lane.shift))
         if position is not None:
             masks[0] = masks.get(0, 0) | self.shared.packing.position.mask
+            stale[0] = stale.get(0, 0) | self.shared.packing.position.mask
             values[0] = self.op("or", values.get(0, 0), position)
-        for at, mask in sorted(masks.items()):
-            kept = self.op("and", self.load_word("%tp", at), ~mask)
+        for at in sorted(masks):
+            kept: Operand = self.load_word("%tp", at)
+            if at in stale:
+                kept = self.op("and", kept, ~stale[at])
             self.store_word("%tp", at, self.op("or", kept, values.get(at, 0)))
 
     def _unpack(self, live: frozenset[str]) -> None:
-        for slot in self.code.slots:
-            if slot in live or self.shared.keep_dead:
-                lane = self.shared.packing.vars[self.function.name, slot]
-                value = self.op("and", self.op("lshr", self.load_word("%tp", lane.word), lane.shift), lane.mask)
-                self._hold(slot, value)
+        """Begin where the thread has stood still: its variables are where `_pack` has put them."""
+        self.known.unpacked(self._kept(live), self.code.slots)
 
     def _clear_frame(self) -> None:
         masks: dict[int, int] = {}
-        lanes: list[Lane] = [self.shared.packing.vars[self.function.name, s] for s in self.code.slots]
+        known = self.known.lanes
+        lanes: list[Lane] = [
+            self.shared.packing.vars[self.function.name, s] for s in self.code.slots if known.get(s) != 0
+        ]
         for made in self.code.objects:
             lanes += self.shared.packing.objects[made.struct, made.number].values()
         for lane in lanes:
@@ -173,33 +278,35 @@ class FunctionCoder(Emitter):
 
     def _stop(self, stop: Stop, stmt: ir.Stmt) -> None:
         """What happens when control arrives at a stop, and where a transition that starts here comes in."""
-        from ptelab.native.codegen import NO_ALTERNATIVE
+        from ptelab.native.codegen import NO_ALTERNATIVE, SCRATCH_ALTERNATIVE
 
         park, fire, do = f"park{stop.number}", f"fire{stop.number}", f"do{stop.number}"
-        if stop.choose:
-            self.jump(park)
-        else:
-            self._save(stop.live)
+        goes_on = not stop.choose and self.known.may != 0
+        if goes_on:
+            self._save(self._kept(stop.live))
             go = self.name("go")
-            self.branch(self.compare("ne", self.emit(f"load i64, ptr {_MAY}"), 0), go, park)
+            self.branch(self.compare("ne", self._may(), 0), go, park)
             self.follow(go)
-            self.do(f"store i64 0, ptr {_MAY}")
+            self._set_may(0)
             self.jump(do)
-        self.follow(park)
+            self.follow(park)
         base = self.shared.table(self, "base_of", "%ctx")
         self._pack(stop.live, self.op("add", base, stop.number))
         self.do("ret i64 1")
         self.label(fire)
         self._unpack(stop.live)
+        self.known.may = 0  # as it was handed in
         if isinstance(stmt, ir.Choose):
             count, _ = self.expressions.value(stmt.count)
-            self.leave_if(self.compare("sge", "%alternative", count), NO_ALTERNATIVE)
-            self.do(f"store i64 1, ptr {_MAY}")
-            self.assign(stmt.dst, "%alternative", None)
-        else:
-            self._save(stop.live)
+            alternative = self.load_word("%scr", SCRATCH_ALTERNATIVE)
+            self.leave_if(self.compare("sge", alternative, count), NO_ALTERNATIVE)
+            self._set_may(1)
+            self.assign(stmt.dst, alternative, None)
+        elif goes_on:
+            self._save(self._kept(stop.live))
             self.jump(do)
             self.label(do)
+            self.known.may = 0
 
     def _call(self, number: int, index: int, stmt: ir.Call) -> None:
         from ptelab.native.codegen import SCRATCH_VALUES
@@ -210,19 +317,43 @@ class FunctionCoder(Emitter):
             self.check_fits(value, self.shared.layout.width(callee.function.vars[param]), largest)
         site = self.code.call_at.get((number, index))
         target = self.shared.number[stmt.function]
+        if site is None and is_written_in(callee):
+            self._write_in(callee, [v for v, _ in values], stmt.dsts)
+            return
         if site is None:
             args = "".join(f", i64 {word(v)}" for v, _ in values)
-            status = self.emit(f"call i64 @f{target}(ptr %st, ptr %tp, i64 %thread, i64 %cpu, ptr %scr{args})")
-            leave, go = self.name("leave"), self.name("go")
-            self.branch(self.compare("ne", status, 1), leave, go)
-            self.follow(leave)
-            self.do(f"ret i64 {status}")
-            self.follow(go)
+            status = self.emit(f"call i64 @f{target}(ptr %st, ptr %tp, ptr %scr{args})")
+            if stmt.function not in self.shared.always_ends:
+                leave, go = self.name("leave"), self.name("go")
+                self.branch(self.compare("ne", status, 1), leave, go)
+                self.follow(leave)
+                self.do(f"ret i64 {status}")
+                self.follow(go)
+                self._early = True
         else:
             self._call_stopping(site, target, [v for v, _ in values])
         results = [self.load_word("%scr", SCRATCH_VALUES + n) for n, _ in enumerate(stmt.dsts)]
         for dst, result, type_ in zip(stmt.dsts, results, callee.function.results, strict=False):
             self.assign(dst, result, (1 << self.shared.layout.width(type_)) - 1)
+
+    def _write_in(self, callee: Code, values: list[Operand], dsts: tuple[str, ...]) -> None:
+        """A small function in place of a call of it; its arguments are known to fit."""
+        inner = FunctionCoder(self.shared, callee, self)
+        function = callee.function
+        for name in function.vars:
+            inner.known.hold(name, 0)
+        for name, value in zip(function.params, values, strict=True):
+            inner.known.hold(name, value)
+        inner.known.passed = self.known.passed
+        inner._block(0, function.blocks[0])
+        term = function.blocks[0].term
+        assert isinstance(term, ir.Return)
+        found = [inner.expressions.value(v) for v in term.values]
+        for (value, largest), type_ in zip(found, function.results, strict=True):
+            inner.check_fits(value, self.shared.layout.width(type_), largest)
+        self._early = self._early or inner._early
+        for dst, (value, _), type_ in zip(dsts, found, function.results, strict=False):
+            self.assign(dst, value, (1 << self.shared.layout.width(type_)) - 1)
 
     def _call_stopping(self, site: CallSite, target: int, values: list[Operand]) -> None:
         from ptelab.native.codegen import SCRATCH_VALUES
@@ -232,11 +363,11 @@ class FunctionCoder(Emitter):
         self._pack(site.live, None)
         row = self.shared.table(self, "child_base", "%ctx")
         child = self.shared.table(self, "children", str(self.op("add", row, site.number)))
-        may = self.emit(f"load i64, ptr {_MAY}")
-        args = f"ptr %st, ptr %tp, i64 0, i64 {child}, i64 %thread, i64 %cpu, i64 {may}, i64 %alternative, ptr %scr"
+        args = f"ptr %st, ptr %tp, i64 0, i64 {child}, i64 {word(self._may())}, ptr %scr"
         self.do(f"ret i64 {self.emit(f'call i64 @f{target}({args})')}")
         self.label(f"resume{site.number}")
         self._unpack(site.live)
+        self.known.may = "%may.in"
 
     def _return(self, values: tuple[ir.Expr, ...]) -> None:
         from ptelab.native.codegen import SCRATCH_VALUES
@@ -246,36 +377,22 @@ class FunctionCoder(Emitter):
             self.check_fits(value, self.shared.layout.width(type_), largest)
             self.store_word("%scr", SCRATCH_VALUES + n, value)
         self._clear_frame()
-        if not self.code.may_stop:
+        if self.code.may_stop:
+            call = f"call i64 @leave(ptr %st, ptr %tp, i64 %ctx, i64 {word(self._may())}, ptr %scr)"
+            self.do(f"ret i64 {self.emit(call)}")
+        else:
             self.do("ret i64 1")
-            return
-        callers = self.shared.callers[self.function.name]
-        top = self.name("top")
-        caller = self.shared.table(self, "caller_of", "%ctx")
-        cases = [(self.shared.number[c], self.name("caller")) for c in callers]
-        self.do(f"switch i64 {caller}, label %{top} [{' '.join(f'i64 {n}, label %{label}' for n, label in cases)}]")
-        for n, label in cases:
-            self.label(label)
-            where = self.shared.table(self, "resume_of", "%ctx")
-            parent = self.shared.table(self, "parent_of", "%ctx")
-            may = self.emit(f"load i64, ptr {_MAY}")
-            args = f"ptr %st, ptr %tp, i64 {where}, i64 {parent}, i64 %thread, i64 %cpu, i64 {may}"
-            args += ", i64 %alternative, ptr %scr"
-            self.do(f"ret i64 {self.emit(f'call i64 @f{n}({args})')}")
-        self.label(top)
-        self.store_word("%tp", 0, self.op("and", self.load_word("%tp", 0), ~self.shared.packing.position.mask))
-        self.do("ret i64 1")
 
     # ------------------------------------------------------------------------------------ statements
 
-    def _terminator(self, term: ir.Term) -> None:
+    def _terminator(self, number: int, term: ir.Term) -> None:
         match term:
             case ir.Jump(to=to):
-                self._save(self.code.live_in[to])
+                self._go_on(number, (to,))
                 self.jump(f"b{to}")
             case ir.Branch(cond=cond, then=then, orelse=orelse):
                 test = self.expressions.test(cond)
-                self._save(self.code.live_in[then] | self.code.live_in[orelse])
+                self._go_on(number, (then, orelse))
                 self.branch(test, f"b{then}", f"b{orelse}")
             case ir.Return(values=values):
                 self._return(values)
@@ -293,8 +410,8 @@ class FunctionCoder(Emitter):
                 operand, largest = self.expressions.value(value)
                 self.assign(dst, operand, largest)
             case ir.Flag(name=name):
+                self._early = True
                 self.do(f"ret i64 {self.shared.flag(name)}")
-                self.label(self.name("dead"))
             case ir.Reach(name=name):
                 bit = self.shared.situation(name)
                 old = self.load_word("%scr", bit // 64)
@@ -307,6 +424,18 @@ class FunctionCoder(Emitter):
                 self.assign(dst, made.number, made.number)
             case _:
                 self.places.access(stmt)
+
+
+def is_written_in(code: Code) -> bool:
+    """Whether a function is so small that it is written into its callers."""
+    blocks = code.function.blocks
+    return (
+        len(blocks) == 1
+        and not code.may_stop
+        and len(blocks[0].stmts) <= WRITTEN_IN_MAX
+        and isinstance(blocks[0].term, ir.Return)
+        and not any(isinstance(s, ir.Flag | ir.New) for s in blocks[0].stmts)
+    )
 
 
 @functools.lru_cache(1 << 16)

@@ -18,11 +18,18 @@ BLOCKED = 0
 
 @dataclass(slots=True)
 class Spot:
-    """The bits of one scalar: a word's address, the shift within it, and the width."""
+    """The bits of one scalar: of word `at` behind a pointer, `width` bits from bit `by` + `shift` on."""
 
-    address: str
-    shift: Operand
+    base: str
+    at: Operand
+    by: Operand
+    shift: int
     width: int
+
+    @property
+    def stretch(self) -> tuple[str, Operand, Operand]:
+        """Parts of a record with the same stretch are read and written together."""
+        return self.base, self.at, self.by
 
 
 class Places:
@@ -48,8 +55,7 @@ class Places:
                 for load in pre:
                     self._load(load.dsts, self._spots(load.place))
                 self._load(dsts, self._spots(place))
-                blocked = self.coder.emit(f"xor i1 {self.coder.expressions.test(cond)}, true")
-                self.coder.leave_if(blocked, BLOCKED)
+                self.coder.leave_if(self.coder.not_(self.coder.expressions.test(cond)), BLOCKED)
             case ir.AssertHeld(place=place, mode=mode):
                 self._assert_held(place, mode)
             case _:
@@ -71,13 +77,13 @@ class Places:
             if handle <= 0:
                 c.raise_if("true", "null_dereference")
                 handle = 1
-        elif not _starts_at_one(place.handle):
+        elif not _starts_at_one(place.handle) and c.known.is_new("not None", handle):
             c.raise_if(c.compare("sle", handle, 0), "null_dereference")
         if index_max is None or index_max >= count:
             if isinstance(index, int):
                 c.raise_if("true", "bad_kernel_state")
                 index = 0
-            else:
+            elif c.known.is_new("below", index, count):
                 c.raise_if(c.compare("uge", index, count), "bad_kernel_state")
         if self.layout.module.structs[place.struct].kind == "stack":
             return self._stack_spots(place, handle, index)
@@ -86,75 +92,91 @@ class Places:
             if isinstance(handle, int):
                 c.raise_if("true", "bad_kernel_state")
                 handle = 1
-            else:
+            elif c.known.is_new("at most", handle, pool):
                 c.raise_if(c.compare("sgt", handle, pool), "bad_kernel_state")
         cell: Operand = index
         if pool > 1:
             cell = c.op("add", c.op("mul", c.op("sub", handle, 1), count), index)
+        scaled: dict[int, Operand] = {}
         parts = len(self.layout.widths(field))
-        return [self._spot("%st", self.packing.shared[place.struct, place.field, p], cell) for p in range(parts)]
+        return [
+            self._spot("%st", self.packing.shared[place.struct, place.field, p], cell, scaled) for p in range(parts)
+        ]
 
-    def _spot(self, base: str, lane: Lane, cell: Operand) -> Spot:
+    def _spot(self, base: str, lane: Lane, cell: Operand, scaled: dict[int, Operand]) -> Spot:
+        """A cell of a lane.  `scaled`: the bits before a cell, by the width of one."""
         c = self.coder
         if isinstance(cell, int):
             at, shift = lane.at(cell) if lane.count else (lane.word, 0)
-            return Spot(c.address(base, at), shift, lane.width)
+            return Spot(base, at, 0, shift, lane.width)
         if lane.words <= 1:
-            moved = c.op("add", c.op("mul", cell, lane.width), lane.shift)
-            return Spot(c.address(base, lane.word), moved, lane.width)
+            if lane.width not in scaled:
+                scaled[lane.width] = c.op("mul", cell, lane.width)
+            return Spot(base, lane.word, scaled[lane.width], lane.shift, lane.width)
         at_word = c.op("add", c.emit(f"udiv i64 {cell}, {lane.per_word}"), lane.word)
         shift_in = c.op("mul", c.emit(f"urem i64 {cell}, {lane.per_word}"), lane.width)
-        return Spot(c.address(base, at_word), shift_in, lane.width)
+        return Spot(base, at_word, shift_in, 0, lane.width)
 
     def _stack_spots(self, place: ir.Place, handle: Operand, index: Operand) -> list[Spot]:
         """A stack object lies in its maker's frame; with several makers, select by the handle."""
         c = self.coder
         made = sorted(n for s, n in self.packing.objects if s == place.struct)
         parts = len(self.layout.widths(self.layout.module.field(place)))
+        scaled: dict[int, Operand] = {}
         spots = []
         for part in range(parts):
             first = self.packing.objects[place.struct, made[0]][place.field, part]
-            spot = self._spot("%tp", first, index)
+            spot = self._spot("%tp", first, index, scaled)
             for number in made[1:]:
-                other = self._spot("%tp", self.packing.objects[place.struct, number][place.field, part], index)
+                lane = self.packing.objects[place.struct, number][place.field, part]
+                other = self._spot("%tp", lane, index, scaled)
                 same = c.compare("eq", handle, number)
-                address = c.emit(f"select i1 {same}, ptr {other.address}, ptr {spot.address}")
-                shift = c.emit(f"select i1 {same}, i64 {word(other.shift)}, i64 {word(spot.shift)}")
-                spot = Spot(address, shift, spot.width)
+                addresses = [f"ptr {c.address(s.base, s.at)}" for s in (other, spot)]
+                shifts = [f"i64 {word(c.op('add', s.by, s.shift))}" for s in (other, spot)]
+                address = c.emit(f"select i1 {same}, {', '.join(addresses)}")
+                spot = Spot(address, 0, c.emit(f"select i1 {same}, {', '.join(shifts)}"), 0, spot.width)
             spots.append(spot)
         return spots
 
-    def _get(self, spot: Spot) -> Operand:
+    def _get(self, spots: list[Spot]) -> list[Operand]:
         c = self.coder
-        loaded = c.emit(f"load i64, ptr {spot.address}")
-        if spot.width == 64:
-            return loaded
-        return c.op("and", c.op("lshr", loaded, spot.shift), (1 << spot.width) - 1)
+        loaded: dict[tuple[str, Operand, Operand], Operand] = {}
+        values: list[Operand] = []
+        for spot in spots:
+            if spot.stretch not in loaded:
+                loaded[spot.stretch] = c.op("lshr", c.load_word(spot.base, spot.at), spot.by)
+            value = c.op("lshr", loaded[spot.stretch], spot.shift)
+            values.append(value if spot.width == 64 else c.op("and", value, (1 << spot.width) - 1))
+        return values
 
-    def _put(self, spot: Spot, value: Operand) -> None:
+    def _put(self, spots: list[Spot], values: list[Operand]) -> None:
         c = self.coder
-        mask = (1 << spot.width) - 1
-        hole = c.emit(f"xor i64 {word(c.op('shl', mask, spot.shift))}, -1")
-        kept = c.op("and", c.emit(f"load i64, ptr {spot.address}"), hole)
-        c.do(f"store i64 {word(c.op('or', kept, c.op('shl', value, spot.shift)))}, ptr {spot.address}")
+        masks: dict[tuple[str, Operand, Operand], int] = {}
+        new: dict[tuple[str, Operand, Operand], Operand] = {}
+        for spot, value in zip(spots, values, strict=True):
+            masks[spot.stretch] = masks.get(spot.stretch, 0) | ((1 << spot.width) - 1) << spot.shift
+            new[spot.stretch] = c.op("or", new.get(spot.stretch, 0), c.op("shl", value, spot.shift))
+        for (base, at, by), mask in masks.items():
+            hole = c.op("xor", c.op("shl", mask, by), -1)
+            address = c.address(base, at)
+            kept = c.op("and", c.load_word(address, 0), hole)
+            c.store_word(address, 0, c.op("or", kept, c.op("shl", new[base, at, by], by)))
 
     # ------------------------------------------------------------------------------------ statements
 
     def _load(self, dsts: tuple[str, ...], spots: list[Spot]) -> None:
-        values = [self._get(s) for s in spots]
-        for dst, value, spot in zip(dsts, values, spots, strict=True):
+        for dst, value, spot in zip(dsts, self._get(spots), spots, strict=True):
             self.coder.assign(dst, value, (1 << spot.width) - 1)
 
     def _store_checked(self, spots: list[Spot], values: list[tuple[Operand, int | None]]) -> None:
         for spot, (value, largest) in zip(spots, values, strict=True):
             self.coder.check_fits(value, spot.width, largest)
-        for spot, (value, _) in zip(spots, values, strict=True):
-            self._put(spot, value)
+        self._put(spots, [value for value, _ in values])
 
     def _atomic(self, stmt: ir.Atomic) -> None:
         c = self.coder
         spots = self._spots(stmt.place)
-        old = [self._get(s) for s in spots]
+        old = self._get(spots)
         args = [c.expressions.value(a) for a in stmt.args]
         n = len(spots)
         top = [(1 << s.width) - 1 for s in spots]
@@ -175,8 +197,7 @@ class Places:
             case "or":
                 new = [(c.op("or", old[0], args[0][0]), args[0][1] and max(args[0][1], top[0]))]
             case "andnot":
-                mask = c.emit(f"xor i64 {word(args[0][0])}, -1")
-                new = [(c.op("and", old[0], mask), top[0])]
+                new = [(c.op("and", old[0], c.op("xor", args[0][0], -1)), top[0])]
         self._store_checked(spots, new)
         if stmt.dsts:
             for dst, was, limit in zip(stmt.dsts, old, top, strict=True):
@@ -184,11 +205,12 @@ class Places:
 
     def _lock(self, stmt: ir.Lock) -> None:
         c = self.coder
-        spot = self._spots(stmt.place)[0]
-        value = self._get(spot)
+        (spot,) = self._spots(stmt.place)
+        (value,) = self._get([spot])
         shift = self.layout.param("NR_THREADS").bit_length()
-        me = c.op("add", "%thread", 1)
-        mine = c.op("shl", 1, c.op("add", "%thread", shift))
+        thread = c.self_("thread")
+        me = c.op("add", thread, 1)
+        mine = c.op("shl", 1, c.op("add", thread, shift))
         owner = c.op("and", value, (1 << shift) - 1)
         held_read = c.compare("ne", c.op("and", value, mine), 0)
         held_write = c.compare("eq", owner, me)
@@ -197,11 +219,11 @@ class Places:
             case "spin_lock" | "down_write":
                 c.raise_if(held, "deadlock")
                 c.leave_if(c.compare("ne", value, 0), BLOCKED)
-                self._put(spot, me)
+                self._put([spot], [me])
             case "down_read":
                 c.raise_if(held, "deadlock")
                 c.leave_if(c.compare("ne", owner, 0), BLOCKED)
-                self._put(spot, c.op("or", value, mine))
+                self._put([spot], [c.op("or", value, mine)])
             case "spin_trylock" | "down_write_trylock":
                 self._try(stmt, spot, c.compare("eq", value, 0), value, me)
             case "down_read_trylock":
@@ -209,29 +231,30 @@ class Places:
                 self._try(stmt, spot, c.compare("eq", owner, 0), value, c.op("or", value, mine))
             case "spin_unlock" | "up_write":
                 c.raise_if(c.compare("ne", owner, me), "bad_kernel_state")
-                self._put(spot, 0)
+                self._put([spot], [0])
             case "downgrade_write":
                 c.raise_if(c.compare("ne", owner, me), "bad_kernel_state")
-                self._put(spot, mine)
+                self._put([spot], [mine])
             case "up_read":
-                c.raise_if(c.emit(f"xor i1 {held_read}, true"), "bad_kernel_state")
-                self._put(spot, c.op("and", value, c.emit(f"xor i64 {word(mine)}, -1")))
+                c.raise_if(c.not_(held_read), "bad_kernel_state")
+                self._put([spot], [c.op("and", value, c.op("xor", mine, -1))])
 
     def _try(self, stmt: ir.Lock, spot: Spot, free: str, old: Operand, new: Operand) -> None:
         c = self.coder
-        self._put(spot, c.emit(f"select i1 {free}, i64 {word(new)}, i64 {word(old)}"))
+        self._put([spot], [c.emit(f"select i1 {free}, i64 {word(new)}, i64 {word(old)}")])
         if stmt.dst is not None:
             c.assign(stmt.dst, c.as_word(free), 1)
 
     def _assert_held(self, place: ir.Place, mode: str) -> None:
         c = self.coder
-        value = self._get(self._spots(place)[0])
+        (value,) = self._get(self._spots(place))
         shift = self.layout.param("NR_THREADS").bit_length()
-        write = c.compare("eq", c.op("and", value, (1 << shift) - 1), c.op("add", "%thread", 1))
-        bit = c.op("shl", 1, c.op("add", "%thread", shift))
+        thread = c.self_("thread")
+        write = c.compare("eq", c.op("and", value, (1 << shift) - 1), c.op("add", thread, 1))
+        bit = c.op("shl", 1, c.op("add", thread, shift))
         read = c.compare("ne", c.op("and", value, bit), 0)
         held = write if mode == "write" else read if mode == "read" else c.emit(f"or i1 {write}, {read}")
-        c.raise_if(c.emit(f"xor i1 {held}, true"), "lock_assertion")
+        c.raise_if(c.not_(held), "lock_assertion")
 
 
 def _starts_at_one(expr: ir.Expr) -> bool:
