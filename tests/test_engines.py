@@ -26,12 +26,12 @@ from ptelab.trace import record
 AT = At("random.py", 1)
 U2, U3, BOOL = Type("int", 3), Type("int", 7), Type("bool")
 HANDLE, STACK = Type("ptr", struct="G"), Type("ptr", struct="S")
-VARS = {"a": U3, "b": U3, "p": BOOL, "q": U2, "h": HANDLE, "s": STACK}
+VARS = {"a": U3, "b": U3, "c": U3, "p": BOOL, "q": U2, "h": HANDLE, "s": STACK}
 STRUCTS = {
     "G": Struct("G", "shared", (
         Field("x", (("", U3),)), Field("y", (("", U3),)), Field("fixed", (("", U2),)),
         Field("pte", (("present", BOOL), ("pfn", U2)), count=2),
-        Field("lock", (("", U3),), lock="spinlock"), Field("seen", (("", BOOL),), ghost=True),
+        Field("table", (("", U2),), count=2), Field("lock", (("", U3),), lock="spinlock"), Field("seen", (("", BOOL),), ghost=True),
     ), AT),
     "M": Struct("M", "shared", (Field("rw", (("", U3),), lock="rwsem"), Field("z", (("", U3),))), AT),
     "C": Struct("C", "cpu", (Field("t", (("", U2),)),), AT),
@@ -168,6 +168,74 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 @st.composite
+def graphs(draw: st.DrawFn) -> Scenario:
+    """Programs of many blocks that meet again, with values that are kept over stops, calls and branches."""
+    module = ir.Module(dict(STRUCTS))
+    held = st.sampled_from([Var("a"), Var("b"), Var("c")])
+    known = st.one_of(
+        st.builds(lambda v: ir.Assign(AT, "c", v), st.sampled_from([Const(0), ONE])),
+        st.builds(lambda v: ir.Assign(AT, "h", v), st.sampled_from([ONE, Const(2)])),
+        st.builds(lambda d, v: ir.Assign(AT, d, v), st.sampled_from(["a", "b"]), st.one_of(held, small, sums)),
+    )
+    handle = st.sampled_from([ONE, Const(2), Var("h"), Var("h")])
+    access = st.one_of(
+        st.builds(lambda f, v: ir.Store(AT, g(f), (v,)), st.sampled_from(["x", "y"]), held),
+        st.builds(lambda f, v: ir.Load(AT, (v,), g(f)), st.sampled_from(["x", "y"]), st.sampled_from(["a", "b"])),
+        st.builds(lambda h: ir.Load(AT, ("p", "q"), g("pte", Var("c"), h)), handle),
+        st.builds(lambda h, v: ir.Store(AT, g("pte", Var("c"), h), (Var("p"), Bin("&", v, Const(3)))), handle, held),
+        st.builds(lambda v: ir.Call(AT, ("b",), "deep", (v, Var("c"))), held),
+    )
+    local = st.one_of(
+        st.builds(lambda h: ir.Load(AT, ("q",), g("table", Var("c"), h)), handle),
+        st.builds(lambda v: ir.Call(AT, ("a", "b"), "two", (v,)), held),
+        st.builds(lambda v: ir.Call(AT, ("a", "b"), "small", (v, Var("b"))), held),
+        st.builds(lambda: ir.Call(AT, (), "watch", ())),
+    )
+    stmt = st.one_of(known, access, access, local)
+
+    def blocks(count: int, result: tuple[ir.Expr, ...]) -> list[Block]:
+        made = []
+        for n in range(count - 1):
+            later = st.integers(n + 1, count - 1)
+            cond = Bin(draw(st.sampled_from(["<", "==", ">="])), draw(values), draw(small))
+            term = Branch(AT, cond, draw(later), draw(later)) if draw(st.booleans()) else Jump(AT, draw(later))
+            made.append(Block(draw(st.lists(stmt, min_size=2, max_size=5)), term))
+        return [*made, Block([], Return(AT, result))]
+
+    a, b = Var("a"), Var("b")
+    module.functions["small"] = function(
+        "small", ("a", "b"), (U3, U3), [Block([ir.Assign(AT, "q", b)], Return(AT, (b, a)))]
+    )
+    module.functions["two"] = function("two", ("a",), (U3, U3), [
+        Block([ir.Load(AT, ("b",), g("fixed"))], Branch(AT, Bin("<", a, b), 1, 2)),
+        Block([ir.Call(AT, ("b", "a"), "small", (a, ONE))], Jump(AT, 2)), Block([], Return(AT, (b, a))),
+    ])  # fmt: skip
+    module.functions["deep"] = function("deep", ("a", "c"), (U3,), [
+        Block([ir.Load(AT, ("b",), g("x"))], Branch(AT, Bin("<", a, b), 1, 2)),
+        Block([ir.Store(AT, g("y"), (a,))], Jump(AT, 2)),
+        Block([ir.Load(AT, ("p", "q"), g("pte", Bin("&", Var("c"), ONE)))], Return(AT, (Bin("&", Bin("+", a, b), Const(3)),))),
+    ])  # fmt: skip
+    module.functions["watch"] = function(
+        "watch", (), (), [Block([ir.Store(AT, g("seen"), (ONE,))], Return(AT, ()))], True
+    )
+    threads = []
+    for n in range(2):
+        graph = blocks(draw(st.integers(2, 5)), ())
+        graph[0].stmts.insert(0, ir.Assign(AT, "h", ONE))
+        module.functions[f"P{n}"] = function(f"P{n}", (), (), graph)
+        threads.append(Thread(f"P{n}", f"P{n}", n))
+    module.functions["setup"] = function("setup", (), (), [
+        Block([ir.Store(AT, g("fixed"), (Const(2),)), ir.Store(AT, g("table", ONE), (Const(3),))], Return(AT, ()))
+    ])  # fmt: skip
+    module.functions["final"] = function("final", (), (U3, U3, U2), [
+        Block([ir.Load(AT, ("a",), g("x")), ir.Load(AT, ("b",), g("y")), ir.Load(AT, ("p", "q"), g("pte", ONE))],
+              Return(AT, (a, b, Var("q"))))
+    ], True)  # fmt: skip
+    params = {"nr_G": 2, "nr_M": 1, "NR_CPUS": 2, "NR_THREADS": 2}
+    return Scenario("graphs", module, params, tuple(threads))
+
+
+@st.composite
 def tails(draw: st.DrawFn) -> Scenario:
     """Short programs with reads of what nobody writes just before what others notice: hooks, flags, ends, CPUs' own."""
     module = ir.Module(dict(STRUCTS))
@@ -259,13 +327,38 @@ CRAMPED = {
 
 
 @random_programs
-@given(scenarios(), st.sets(st.sampled_from(sorted(REDUCTIONS))), st.sampled_from([1, 2]), st.integers(0, 2))
+@given(
+    st.one_of(scenarios(), graphs()),
+    st.sets(st.sampled_from(sorted(REDUCTIONS))),
+    st.sampled_from([1, 2]),
+    st.integers(0, 2),
+)
 def test_engines_agree(tables: None, scenario: Scenario, names: set[str], threads: int, groups: int) -> None:
     """The native engine must not differ from the reference machine in any state, count, outcome or flag."""
     reference = explore(with_reductions(scenario, frozenset(names)), states_max=STATES_MAX)
     if reference.complete:
         native = Engine(with_reductions(scenario, frozenset(names)), threads, 1 << 28, groups).run()
         assert lengths(native) == lengths(reference)
+
+
+@pytest.mark.parametrize("read", [g("table", Var("c")), g("fixed", None, Var("h"))], ids=["index", "handle"])
+def test_a_variable_that_is_known_is_within_bounds(read: Place) -> None:
+    """An index or a handle that fits must raise no flag because its type allows more."""
+    module = ir.Module(dict(STRUCTS))
+    body: list[ir.Stmt] = [
+        ir.Store(AT, g("x"), (ONE,)), ir.Assign(AT, "c", Const(0)), ir.Assign(AT, "h", ONE), ir.Load(AT, ("q",), read),
+        ir.Store(AT, g("y"), (Var("q"),)),
+    ]  # fmt: skip
+    filled: list[ir.Stmt] = [ir.Store(AT, g("table", Const(0)), (ONE,)), ir.Store(AT, g("fixed"), (ONE,))]
+    module.functions["P0"] = function("P0", (), (), [Block(body, Return(AT, ()))])
+    module.functions["setup"] = function("setup", (), (), [Block(filled, Return(AT, ()))])
+    module.functions["final"] = function("final", (), (U3,), [
+        Block([ir.Load(AT, ("a",), g("y"))], Return(AT, (Var("a"),)))
+    ], True)  # fmt: skip
+    params = {"nr_G": 2, "nr_M": 1, "NR_CPUS": 1, "NR_THREADS": 1}
+    scenario = Scenario("known", module, params, (Thread("P0", "P0", 0),))
+    found = Engine(with_reductions(scenario, frozenset(REDUCTIONS)), 1, 1 << 28).run()
+    assert (set(found.outcomes), found.flags) == ({(1,)}, {})
 
 
 @settings(random_programs, max_examples=25)

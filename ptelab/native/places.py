@@ -80,9 +80,10 @@ class Places:
         elif not _starts_at_one(place.handle) and c.known.is_new("not None", handle):
             c.raise_if(c.compare("sle", handle, 0), "null_dereference")
         if index_max is None or index_max >= count:
-            if isinstance(index, int):
-                c.raise_if("true", "bad_kernel_state")
-                index = 0
+            if isinstance(index, int):  # of a variable that is known to hold it, so its bound says nothing
+                if not 0 <= index < count:
+                    c.raise_if("true", "bad_kernel_state")
+                    index = 0
             elif c.known.is_new("below", index, count):
                 c.raise_if(c.compare("uge", index, count), "bad_kernel_state")
         if self.layout.module.structs[place.struct].kind == "stack":
@@ -90,8 +91,9 @@ class Places:
         pool = self.layout.pool(place.struct)
         if handle_max is None or handle_max > pool:
             if isinstance(handle, int):
-                c.raise_if("true", "bad_kernel_state")
-                handle = 1
+                if handle > pool:
+                    c.raise_if("true", "bad_kernel_state")
+                    handle = 1
             elif c.known.is_new("at most", handle, pool):
                 c.raise_if(c.compare("sgt", handle, pool), "bad_kernel_state")
         cell: Operand = index
