@@ -105,6 +105,10 @@ class Sources:
         found._lay_over(overlay)
         return found
 
+    def hides(self) -> bool:
+        """Whether an overlay lies where the model has a file."""
+        return any((self.directory / path).exists() for path in self.overlay)
+
     def _lay_over(self, overlay: Mapping[str, str]) -> None:
         self.overlay = dict(overlay)
         for path, text in self.overlay.items():

@@ -32,6 +32,38 @@ from ptelab.lang import {words}
 """
 
 
+USER = """from {module} import S
+def f(x: S) -> bool:
+    return x.v
+"""
+MEMBER = """from ptelab.lang import struct
+@struct
+class S:
+    {name}: bool
+"""
+
+
+@pytest.mark.parametrize("place, module", [
+    ("linux/b.py", "b"),  # laid over a file of the model
+    ("linux/arch/arm64/mm/b.py", "linux.arch.arm64.mm.b"),  # of another architecture, so no part of this model
+])  # fmt: skip
+def test_what_a_declaration_means_is_not_taken_from_another_model(tmp_path: Path, place: str, module: str) -> None:
+    """A model that differs in one file must not be compiled with what that file said before."""
+    for path, text in (("linux/a.py", USER.format(module=module)), (place, MEMBER.format(name="v"))):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    overlay = {"litmus.py": "from a import f\nfrom ptelab.lang import at\n"}
+    overlay["litmus.py"] += f"from {module} import S\ndef main() -> None:\n    if f(at(S, 0)):\n        pass\n"
+    other = MEMBER.format(name="w: bool\n    v")
+    members = []
+    for changed in (False, True, False, True):
+        over = {**overlay, place: other} if changed and module == "b" else overlay
+        edits = {place: other} if changed and module != "b" else {}
+        found = frontend.compile_model(Sources("x86_64", tmp_path, overlay=over, edits=edits), ["main"])
+        members.append([f.name for f in found.module.structs["S"].fields])
+    assert members == [["v"], ["w", "v"]] * 2
+
+
 def compile_text(text: str, path: str = "case.py") -> str:
     """Compile all functions of a text that stands alone, as the file at `path` in a model; give the IR as text."""
     sources = Sources("x86_64", model=Path("/nonexistent"), overlay={path: text})

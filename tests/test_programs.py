@@ -148,6 +148,47 @@ def test_the_reference_machine_gives_up_on_an_empty_loop(tmp_path: Path, monkeyp
     assert result.exit_code == 1 and "Flag bad_kernel_state" in result.stdout
 
 
+LONG = """
+from ptelab.lang import at, ghost, struct, thread, u16
+
+@struct
+class Words:
+    own: u16
+    last: u16
+
+def may_stop(i: u16) -> u16:
+    if i == 65000:
+        at(Words, 0).own = 1
+    return i
+
+@thread()
+def program() -> None:
+    n: u16 = at(Words, 0).own
+    i: u16 = 0
+    while i + n < 60000:
+        i = may_stop(i) + 1
+    at(Words, 0).last = i
+
+@thread()
+def other() -> None:
+    at(Words, 0).own = 1
+
+@ghost
+def final() -> u16:
+    return at(Words, 0).last
+"""
+
+
+def test_many_returns_within_a_step_do_not_fill_the_stack(tmp_path: Path) -> None:
+    """A loop of calls of a function that might stop, but does not, must not crash the process."""
+    file = tmp_path / "long.py"
+    file.write_text(LONG, encoding="utf-8")
+    command = [sys.executable, "-m", "ptelab", "explore", str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "60000" in result.stdout and "59999" in result.stdout
+
+
 # ---------------------------------------------------------------------------------------------- explore
 
 

@@ -56,18 +56,14 @@ _LOCK_FIELDS: dict[str, tuple[str, ir.Type]] = {"": ("", ir.Type("bool"))}
 
 MODELS_KEPT = 6
 _FILES: dict[tuple[str, frozenset[Text]], dict[str, File]] = {}
-"""By architecture and all texts of a model: its files with what their declarations mean, for test after test."""
+"""By architecture and all texts of a model: its files with what their declarations mean, for test after test; the
+model that was used last is the last one."""
 
 
-def _files_of(sources: Sources) -> dict[str, File]:
-    if sources.alone:
-        return {}
-    key = sources.arch, frozenset(text for text in sources.texts() if text.path not in sources.overlay)
-    if key not in _FILES:
-        while len(_FILES) >= MODELS_KEPT:
-            del _FILES[next(iter(_FILES))]
-        _FILES[key] = {}
-    return _FILES[key]
+def _key(sources: Sources) -> tuple[str, frozenset[Text]] | None:
+    """What the meaning of a model's declarations depends on; None where more than one model could be meant."""
+    texts = frozenset(text for text in sources.texts() if text.path not in sources.overlay)
+    return None if sources.alone or sources.hides() else (sources.arch, texts)
 
 
 @contextlib.contextmanager
@@ -76,7 +72,8 @@ def resolving() -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _FILES.clear()
+        if _FILES:
+            _FILES.popitem()
         raise
 
 
@@ -86,7 +83,12 @@ class Program:
     def __init__(self, sources: Sources) -> None:
         self.sources = sources
         self.files: dict[str, File] = {}
-        self._shared = _files_of(sources)
+        self._key = _key(sources)
+        self._shared: dict[str, File] = {} if self._key is None else _FILES.pop(self._key, {})
+        if self._key is not None:
+            _FILES[self._key] = self._shared
+            while len(_FILES) > MODELS_KEPT:
+                del _FILES[next(iter(_FILES))]
         self.structs: dict[str, StructDecl] = {}
         self.params: dict[str, ParamDecl] = {}
 
@@ -117,6 +119,8 @@ class Program:
     def _parsed(self, text: Text) -> File:
         if text.path in self.sources.overlay:
             return parse(text)
+        if self._key is not None and text not in self._key[1]:
+            _FILES.pop(self._key, None)  # a file that is no part of the model: what it means is not in the key
         if text.path not in self._shared:
             self._shared[text.path] = parse(text)
         return self._shared[text.path]

@@ -2,8 +2,9 @@
 """From a program and its packing to LLVM text: one function per IR function, and `transition` over them all.
 
 A function that may stop is entered at its start, at one of its stops or behind one of its calls, and runs until the
-thread stops again; then it stores its live variables into the thread's words and returns.  Calls to and returns from
-such functions are calls to their LLVM functions, so the machine's stack is empty whenever a thread stands still.
+thread stops again; then it stores its live variables into the thread's words and returns.  A call of such a function is
+a call of its LLVM function, to which nothing comes back: when it is done, `transition` goes on in the caller.  So the
+machine's stack is never deeper than calls nest.
 """
 
 from __future__ import annotations
@@ -14,21 +15,25 @@ import functools
 from ptelab import ir
 from ptelab.ample import Mode
 from ptelab.layout import Layout
-from ptelab.link import Program
+from ptelab.link import Code, Program
 from ptelab.native.emitter import Emitter, Operand, word
-from ptelab.native.function import FunctionCoder, is_written_in
+from ptelab.native.function import FunctionCoder
 from ptelab.packing import Packing
 from ptelab.scenario import Scenario
 
 BLOCKED, OK, NO_ALTERNATIVE, FIRST_FLAG = 0, 1, 2, 3
+RETURNED = -1
+"""What functions that may stop return within a transition when it goes on in their caller."""
 BUILT_IN_FLAGS = ("bad_kernel_state", "null_dereference", "lock_assertion", "deadlock")
 REACHED_WORDS = 4
 """Words 0 … 3 of the scratch area: one bit for each situation gone through."""
-SCRATCH_THREAD, SCRATCH_CPU, SCRATCH_ALTERNATIVE = 4, 5, 6
-"""Who moves, and which of a choose's alternatives is tried."""
+SCRATCH_THREAD, SCRATCH_CPU, SCRATCH_ALTERNATIVE, SCRATCH_RETURN = 4, 5, 6, 7
+"""Who moves, which of a choose's alternatives is tried, and what a function that RETURNED leaves: context, may."""
 SCRATCH_VALUES = 8
 """From this word of the scratch area on: arguments and results that pass between functions that may stop."""
 SCRATCH_WORDS = 256
+WRITTEN_IN_MAX = 12
+"""Statements of a function that is written into its callers, with those of what is written into it."""
 
 
 class Codegen:
@@ -47,8 +52,22 @@ class Codegen:
         self.situations: list[str] = []
         self.number = {name: n for n, name in enumerate(program.order)}
         self.always_ends: set[str] = set()  # functions that neither stop nor raise a flag
+        self.written_in: dict[str, int] = {}  # functions that are written into their callers → statements
+        for name in program.order:
+            self._weigh(program.codes[name])
         self.covered: ctypes.Array[ctypes.c_uint8] | None = None  # a byte per block, set when it is entered
         self._first_block: dict[str, int] = {}
+
+    def _weigh(self, code: Code) -> None:
+        """Note whether a function is so small that it is written into its callers; its callees are known."""
+        (first, *more) = code.function.blocks
+        if more or code.may_stop or not isinstance(first.term, ir.Return):
+            return
+        if any(isinstance(s, ir.Flag | ir.New) for s in first.stmts):
+            return
+        called = (self.written_in.get(s.function, 0) for s in first.stmts if isinstance(s, ir.Call))
+        if (statements := len(first.stmts) + sum(called)) <= WRITTEN_IN_MAX:
+            self.written_in[code.function.name] = statements
 
     def watch_blocks(self) -> None:
         """Have the code note which blocks it enters."""
@@ -114,7 +133,7 @@ class Codegen:
 
     def _wanted(self, name: str) -> bool:
         roots = {self.final, *(t.root for t in self.scenario.threads)}
-        return name in self._reachable and (name in roots or not is_written_in(self.program.codes[name]))
+        return name in self._reachable and (name in roots or name not in self.written_in)
 
     @functools.cached_property
     def _reachable(self) -> set[str]:
@@ -177,8 +196,27 @@ class Codegen:
         e.store_word("%scr", SCRATCH_ALTERNATIVE, "%alternative")
         vpc = str(e.op("and", e.load_word("%tp", 0), self.packing.position.mask))
         where, context = self.table(e, "where_of", vpc), self.table(e, "context_of", vpc)
-        how = f"i64 {self.table(e, 'function_of', vpc)}, i64 {where}, i64 {context}, i64 0"
-        e.do(f"ret i64 {e.emit(f'call i64 @go(ptr %st, ptr %tp, {how}, ptr %scr)')}")
+        function = self.table(e, "function_of", vpc)
+        e.jump("go")
+        e.label("go")
+        # Around again for each return, so that no number of them fills the machine's stack.
+        ways = {"function": function, "where": where, "ctx": context, "may": "0"}
+        back = {name: f"%back.{name}" for name in ways}
+        for name, first in ways.items():
+            e.do(f"%{name} = phi i64 [ {first}, %start ], [ {back[name]}, %back ]")
+        args = ", ".join(f"i64 %{name}" for name in ways)
+        status = e.emit(f"call i64 @go(ptr %st, ptr %tp, {args}, ptr %scr)")
+        e.branch(e.compare("eq", status, RETURNED), "back", "done")
+        e.label("back")
+        left = e.load_word("%scr", SCRATCH_RETURN)
+        old = str(e.op("lshr", left, 1))
+        tables = {"function": "caller_of", "where": "resume_of", "ctx": "parent_of"}
+        for name, table in tables.items():
+            e.do(f"{back[name]} = add i64 {self.table(e, table, old)}, 0")
+        e.do(f"{back['may']} = and i64 {left}, 1")
+        e.jump("go")
+        e.label("done")
+        e.do(f"ret i64 {status}")
         words = ", ".join(f"i64 {w}" for w in self.packing.thread_word)
         cpus = ", ".join(f"i64 {t.cpu}" for t in self.scenario.threads)
         n = len(self.scenario.threads)
@@ -186,18 +224,18 @@ class Codegen:
             [
                 f"@thread_word = private constant [{n} x i64] [{words}]",
                 f"@thread_cpu = private constant [{n} x i64] [{cpus}]",
-                "define i64 @transition(i64 %state, i64 %thread, i64 %alternative, i64 %scratch) {",
+                "define i64 @transition(i64 %state, i64 %thread, i64 %alternative, i64 %scratch) {\nstart:",
                 *e.lines,
                 "}",
             ]
         )
 
     def _leave(self) -> str:
-        """What functions that may stop return to: the caller in their context, or the end of the thread."""
+        """How functions that may stop return."""
         e = Emitter()
-        how = ", ".join(f"i64 {self.table(e, name, '%ctx')}" for name in ("caller_of", "resume_of", "parent_of"))
-        e.do(f"ret i64 {e.emit(f'call i64 @go(ptr %st, ptr %tp, {how}, i64 %may, ptr %scr)')}")
-        signature = "ptr %st, ptr %tp, i64 %ctx, i64 %may, ptr %scr"
+        e.store_word("%scr", SCRATCH_RETURN, e.op("or", e.op("shl", "%ctx", 1), "%may"))
+        e.do(f"ret i64 {RETURNED}")
+        signature = "i64 %ctx, i64 %may, ptr %scr"
         return "\n".join([f"define internal i64 @leave({signature}) nounwind {{", *e.lines, "}", self._go()])
 
     def _go(self) -> str:

@@ -22,7 +22,15 @@ from ptelab.machine import Flagged, Machine, State
 from ptelab.native import compiler, lowlevel
 from ptelab.native import explorer as x
 from ptelab.native.checkpoint import Checkpoint, Progressed
-from ptelab.native.codegen import FIRST_FLAG, REACHED_WORDS, SCRATCH_VALUES, SCRATCH_WORDS, Codegen
+from ptelab.native.codegen import (
+    FIRST_FLAG,
+    REACHED_WORDS,
+    SCRATCH_RETURN,
+    SCRATCH_THREAD,
+    SCRATCH_VALUES,
+    SCRATCH_WORDS,
+    Codegen,
+)
 from ptelab.native.memory import Words, resident_bytes
 from ptelab.native.store import Shape, Store, TooFine
 from ptelab.packing import Packing
@@ -433,4 +441,4 @@ class Engine:
             record = parent - 1
 
 
-assert REACHED_WORDS <= SCRATCH_VALUES == x.SCRATCH_RESULTS
+assert REACHED_WORDS == x.REACHED_WORDS <= SCRATCH_THREAD and SCRATCH_RETURN < SCRATCH_VALUES == x.SCRATCH_RESULTS

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ptelab.native.codegen import Codegen
 
 _MAY = "%may"
-WRITTEN_IN_MAX = 8
-"""Statements of a function that is written into its callers."""
 
 
 class FunctionCoder(Emitter):
@@ -114,7 +112,10 @@ class FunctionCoder(Emitter):
         return set(range(len(self.function.blocks))) - soiled
 
     def _go_on(self, number: int | None, ways: tuple[int, ...]) -> None:
-        """Let what is known be known where control goes on: if only from here just so, else by way of memory."""
+        """Let what is known be known where control goes on: if only from here just so, else by way of memory.
+
+        Where dead variables are kept, all go by way of memory, as every stop wants all of them.
+        """
         if self.shared.keep_dead:
             self._save(self.function.vars)
             return
@@ -144,7 +145,8 @@ class FunctionCoder(Emitter):
     # ------------------------------------------------------------------------------------- variables
 
     def label(self, label: str) -> None:
-        """Begin code that is reached from more than one place: variables are where `_save` left them."""
+        """Begin code that is reached from elsewhere: nothing is known but that variables are where `_save` left them,
+        if it did."""
         self.known = Known()
         super().label(label)
 
@@ -285,7 +287,7 @@ class FunctionCoder(Emitter):
         if goes_on:
             self._save(self._kept(stop.live))
             go = self.name("go")
-            self.branch(self.compare("ne", self._may(), 0), go, park)
+            self.branch(self.as_bit(self._may()), go, park)
             self.follow(go)
             self._set_may(0)
             self.jump(do)
@@ -317,7 +319,7 @@ class FunctionCoder(Emitter):
             self.check_fits(value, self.shared.layout.width(callee.function.vars[param]), largest)
         site = self.code.call_at.get((number, index))
         target = self.shared.number[stmt.function]
-        if site is None and is_written_in(callee):
+        if site is None and stmt.function in self.shared.written_in:
             self._write_in(callee, [v for v, _ in values], stmt.dsts)
             return
         if site is None:
@@ -378,7 +380,7 @@ class FunctionCoder(Emitter):
             self.store_word("%scr", SCRATCH_VALUES + n, value)
         self._clear_frame()
         if self.code.may_stop:
-            call = f"call i64 @leave(ptr %st, ptr %tp, i64 %ctx, i64 {word(self._may())}, ptr %scr)"
+            call = f"call i64 @leave(i64 %ctx, i64 {word(self._may())}, ptr %scr)"
             self.do(f"ret i64 {self.emit(call)}")
         else:
             self.do("ret i64 1")
@@ -424,18 +426,6 @@ class FunctionCoder(Emitter):
                 self.assign(dst, made.number, made.number)
             case _:
                 self.places.access(stmt)
-
-
-def is_written_in(code: Code) -> bool:
-    """Whether a function is so small that it is written into its callers."""
-    blocks = code.function.blocks
-    return (
-        len(blocks) == 1
-        and not code.may_stop
-        and len(blocks[0].stmts) <= WRITTEN_IN_MAX
-        and isinstance(blocks[0].term, ir.Return)
-        and not any(isinstance(s, ir.Flag | ir.New) for s in blocks[0].stmts)
-    )
 
 
 @functools.lru_cache(1 << 16)

@@ -148,7 +148,7 @@ class Places:
             if spot.stretch not in loaded:
                 loaded[spot.stretch] = c.op("lshr", c.load_word(spot.base, spot.at), spot.by)
             value = c.op("lshr", loaded[spot.stretch], spot.shift)
-            values.append(value if spot.width == 64 else c.op("and", value, (1 << spot.width) - 1))
+            values.append(c.op("and", value, (1 << spot.width) - 1))
         return values
 
     def _put(self, spots: list[Spot], values: list[Operand]) -> None:

@@ -429,7 +429,7 @@ class Store:
             "parts": [[self._get(n, at) for at in _KEPT_OF_PART] for n in range(len(self.shape.parts))],
             "sums": [sum(b[at] for b in blocks) for at in _SUMS],
             "flags": [list(w.flags.array) for w in self.workers],
-            "reached": [list(w.scratch.array[: x.SCRATCH_RESULTS]) for w in self.workers],
+            "reached": [list(w.scratch.array[: x.REACHED_WORDS]) for w in self.workers],
             "outcomes": [t[row : row + width] for t in tables for row in range(0, len(t), width) if t[row]],
             "taken": self._taken(), "gaps": self._reserved(),
             "pipe": [w.pipe.word(n) for w in self.workers
