@@ -26,7 +26,7 @@ Value = frozenset[int] | None
 """The numbers that may be there; None: any."""
 
 Env = dict[str, Value]
-Spot = tuple[str, int]
+BlockName = tuple[str, int]
 """A block of a function."""
 
 Cells = dict[tuple[str, str], list[list[Value]]]
@@ -84,8 +84,8 @@ class Values:
         self._entry: dict[str, list[Value]] = {}
         self._before: dict[str, list[Env | None]] = {}  # function → block → what holds where it begins
         self._results: dict[str, list[Value]] = {}  # of functions that may return
-        self._readers: dict[tuple[str, str], set[Spot]] = {}  # member → where it matters
-        self._callers: dict[str, set[Spot]] = {}
+        self._readers: dict[tuple[str, str], set[BlockName]] = {}  # member → where it matters
+        self._callers: dict[str, set[BlockName]] = {}
         self.risky: dict[int, ir.Stmt | ir.Term] = {}  # what may raise a flag, by its identity
         self._at: ir.Stmt | ir.Term = _NOTHING  # what is looked at
         self._sites: dict[tuple[str, int, int], int] = {}  # a `new` statement → the handle that stands for its object

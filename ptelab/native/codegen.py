@@ -18,20 +18,19 @@ from ptelab.layout import Layout
 from ptelab.link import Code, Program
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.function import FunctionCoder
+from ptelab.native.scratch import (
+    FIRST_FLAG,
+    REACHED_WORDS,
+    RETURNED,
+    SCRATCH_ALTERNATIVE,
+    SCRATCH_CPU,
+    SCRATCH_RETURN,
+    SCRATCH_THREAD,
+)
 from ptelab.packing import Packing
 from ptelab.scenario import Scenario
 
-BLOCKED, OK, NO_ALTERNATIVE, FIRST_FLAG = 0, 1, 2, 3
-RETURNED = -1
-"""What functions that may stop return within a transition when it goes on in their caller."""
 BUILT_IN_FLAGS = ("bad_kernel_state", "null_dereference", "lock_assertion", "deadlock")
-REACHED_WORDS = 4
-"""Words 0 … 3 of the scratch area: one bit for each situation gone through."""
-SCRATCH_THREAD, SCRATCH_CPU, SCRATCH_ALTERNATIVE, SCRATCH_RETURN = 4, 5, 6, 7
-"""Who moves, which of a choose's alternatives is tried, and what a function that RETURNED leaves: context, may."""
-SCRATCH_VALUES = 8
-"""From this word of the scratch area on: arguments and results that pass between functions that may stop."""
-SCRATCH_WORDS = 256
 WRITTEN_IN_MAX = 12
 """Statements of a function that is written into its callers, with those of what is written into it."""
 

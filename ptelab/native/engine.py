@@ -22,16 +22,16 @@ from ptelab.machine import Flagged, Machine, State
 from ptelab.native import compiler, lowlevel
 from ptelab.native import explorer as x
 from ptelab.native.checkpoint import Checkpoint, Progressed
-from ptelab.native.codegen import (
+from ptelab.native.codegen import Codegen
+from ptelab.native.memory import Words, resident_bytes
+from ptelab.native.scratch import (
     FIRST_FLAG,
     REACHED_WORDS,
     SCRATCH_RETURN,
     SCRATCH_THREAD,
     SCRATCH_VALUES,
     SCRATCH_WORDS,
-    Codegen,
 )
-from ptelab.native.memory import Words, resident_bytes
 from ptelab.native.store import Shape, Store, TooFine
 from ptelab.packing import Packing
 

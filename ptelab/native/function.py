@@ -13,6 +13,7 @@ from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.expressions import Expressions
 from ptelab.native.known import Known
 from ptelab.native.places import Places
+from ptelab.native.scratch import NO_ALTERNATIVE, SCRATCH_ALTERNATIVE, SCRATCH_CPU, SCRATCH_THREAD, SCRATCH_VALUES
 from ptelab.packing import Lane
 
 if TYPE_CHECKING:
@@ -133,8 +134,6 @@ class FunctionCoder(Emitter):
         return f"ptr %st, ptr %tp, ptr %scr{extra}"
 
     def _enter(self) -> None:
-        from ptelab.native.codegen import SCRATCH_VALUES
-
         for name in self.function.vars:
             self.known.hold(name, 0)
         for n, name in enumerate(self.function.params):
@@ -181,8 +180,6 @@ class FunctionCoder(Emitter):
 
     def self_(self, what: str) -> Operand:
         """The number of the thread or of its CPU."""
-        from ptelab.native.codegen import SCRATCH_CPU, SCRATCH_THREAD
-
         name = f"%{what}"
         if name not in self.known.values:
             self.known.values[name] = self.load_word("%scr", SCRATCH_THREAD if what == "thread" else SCRATCH_CPU)
@@ -280,8 +277,6 @@ class FunctionCoder(Emitter):
 
     def _stop(self, stop: Stop, stmt: ir.Stmt) -> None:
         """What happens when control arrives at a stop, and where a transition that starts here comes in."""
-        from ptelab.native.codegen import NO_ALTERNATIVE, SCRATCH_ALTERNATIVE
-
         park, fire, do = f"park{stop.number}", f"fire{stop.number}", f"do{stop.number}"
         goes_on = not stop.choose and self.known.may != 0
         if goes_on:
@@ -311,8 +306,6 @@ class FunctionCoder(Emitter):
             self.known.may = 0
 
     def _call(self, number: int, index: int, stmt: ir.Call) -> None:
-        from ptelab.native.codegen import SCRATCH_VALUES
-
         values = [self.expressions.value(a) for a in stmt.args]
         callee = self.shared.program.codes[stmt.function]
         for (value, largest), param in zip(values, callee.function.params, strict=True):
@@ -358,8 +351,6 @@ class FunctionCoder(Emitter):
             self.assign(dst, value, (1 << self.shared.layout.width(type_)) - 1)
 
     def _call_stopping(self, site: CallSite, target: int, values: list[Operand]) -> None:
-        from ptelab.native.codegen import SCRATCH_VALUES
-
         for n, value in enumerate(values):
             self.store_word("%scr", SCRATCH_VALUES + n, value)
         self._pack(site.live, None)
@@ -372,8 +363,6 @@ class FunctionCoder(Emitter):
         self.known.may = "%may.in"
 
     def _return(self, values: tuple[ir.Expr, ...]) -> None:
-        from ptelab.native.codegen import SCRATCH_VALUES
-
         results = [self.expressions.value(v) for v in values]
         for n, ((value, largest), type_) in enumerate(zip(results, self.function.results, strict=True)):
             self.check_fits(value, self.shared.layout.width(type_), largest)

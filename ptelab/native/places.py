@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from ptelab import ir
 from ptelab.native.emitter import Operand, word
+from ptelab.native.scratch import BLOCKED
 from ptelab.packing import Lane
 
 if TYPE_CHECKING:
     from ptelab.native.function import FunctionCoder
-
-BLOCKED = 0
 
 
 @dataclass(slots=True)
