@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -19,7 +20,7 @@ from ptelab import checking, machine, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
-from ptelab.native import checkpoint, engine, store
+from ptelab.native import checkpoint, compiler, engine, store
 from ptelab.reduce import NONE
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -187,6 +188,29 @@ def test_many_returns_within_a_step_do_not_fill_the_stack(tmp_path: Path) -> Non
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "60000" in result.stdout and "59999" in result.stdout
+
+
+def test_small_functions_of_small_functions_do_not_grow_without_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Functions that are written into their callers must not double the code with each of them."""
+    lines: list[int] = []
+    compile_text = compiler.compile_text
+
+    def counted(text: str, *how: Any, **more: Any) -> compiler.Library:
+        lines.append(text.count("\n"))
+        return compile_text(text, *how, **more)
+
+    monkeypatch.setattr(compiler, "compile_text", counted)
+    for depth in (4, 8, 12):
+        deeper = "".join(f"def f{n}(x: u8) -> u8:\n    return f{n - 1}(x) ^ f{n - 1}(x)\n\n" for n in range(1, depth))
+        text = ARITHMETIC.format(f"f{depth - 1}(n)").replace(
+            "@thread()", f"def f0(x: u8) -> u8:\n    return x\n\n{deeper}@thread()"
+        )
+        (tmp_path / "small.py").write_text(text, encoding="utf-8")
+        assert run(tmp_path / "small.py").exit_code == 0
+    four, eight, twelve = lines[-3:]
+    assert twelve - eight < 2 * (eight - four)
 
 
 # ---------------------------------------------------------------------------------------------- explore
