@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from pathlib import Path
 
 import pytest
@@ -62,19 +63,23 @@ def test_oldest_entries_go_first(cache: Path, monkeypatch: pytest.MonkeyPatch) -
     assert objects.get("c") == b"third"
 
 
-@pytest.mark.parametrize("gaps", [[], [(5, 7)], [(3, 9), (12, 14)], [(2, 6), (8, 10)], [(9, 14)], [(0, 14)], [(1, 4)]])
+@pytest.mark.parametrize(
+    "gaps",
+    [[], [(5, 7)], [(3, 9), (12, 14)], [(2, 6), (8, 10)], [(9, 14)], [(0, 14)], [(1, 4)], [(7, 9), (1, 4), (5, 6)]],
+)
 def test_records_fill_the_gaps_that_workers_leave(gaps: list[tuple[int, int]]) -> None:
     """No record may be lost when a level is made dense, nor a gap be taken for one."""
     kept = object.__new__(store.Store)
     kept.control, kept.workers, kept._gaps = memory.Words(explorer.CONTROL_WORDS), [], list(gaps)
     kept.meta, kept.queue, kept.highs = memory.Map(4096), memory.Map(4096), memory.Map(4096)
     kept.control[explorer.END], kept.control[explorer.HIGH_BITS] = 14, 3
+    highs = (ctypes.c_uint16 * 14).from_address(kept.highs.address)
     empty = {record for gap in gaps for record in range(*gap)}
     for record in set(range(14)) - empty:
         kept.meta.put(record, 100 + record)
         kept.queue.put(record, 200 + record)
-        kept.highs.put16(record, 300 + record)
+        highs[record] = 300 + record
     kept.close_gaps()
     end = kept.control[explorer.END]
-    rows = [(kept.meta.word(r) - 100, kept.queue.word(r) - 200, kept.highs.word16(r) - 300) for r in range(end)]
+    rows = [(kept.meta.word(r) - 100, kept.queue.word(r) - 200, highs[r] - 300) for r in range(end)]
     assert sorted(rows) == [(r, r, r) for r in range(14) if r not in empty]

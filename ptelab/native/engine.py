@@ -36,7 +36,8 @@ from ptelab.native.store import Shape, Store, TooFine
 from ptelab.packing import Packing
 
 QUICK, OPTIMISED = 0, 2  # LLVM's speed levels: of the model, of the search
-BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock
+BUDGET = 1000  # chunks that a worker expands before Python gets to look at the clock, to begin with
+ROUND_S = 0.02, 0.1  # seconds that such a round should take: what goes on between two of them costs 0.2 ms
 FREE_FOR_RECORD = 256  # bytes that must be free for each record that is expanded unwatched
 COARSEST = 2  # the last way to group threads into parts
 LEAST_BYTES = 32 << 20  # what a search may have when the process without it is at its limit
@@ -81,6 +82,7 @@ class Engine:
         self.resume = False
         self.fingerprint = 0  # bits of a state to keep; 0 keeps all
         self.may_raise: set[str] | None = None  # stop at the first flag that is none of these
+        self._chunks = BUDGET
         self._groups = groups  # how coarsely threads are grouped into parts: see `_grouped`
 
     def run(self, time_s: float | None = None, progress: Callable[[Progress], None] | None = None) -> Exploration:
@@ -377,15 +379,24 @@ class Engine:
         pool = self.store.pool
         if self.store.pending:
             self.store.hand_out()
+        self.control[x.ROUND_OVER] = 0
+        budget, started = self._budget(), time.monotonic()
         if pool is None or (queue < PARALLEL_LEVEL and all(map(self.store.idle, self.store.workers[1:]))):
-            return [self._work(control, workers[0].address, self._budget())]
-        futures = [pool.submit(self._work, control, w.address, self._budget()) for w in workers]
-        return [f.result() for f in futures]
+            results = [self._work(control, workers[0].address, budget)]
+        else:
+            futures = [pool.submit(self._work, control, w.address, budget) for w in workers]
+            results = [f.result() for f in futures]
+        shortest, longest = ROUND_S
+        if time.monotonic() - started > longest:
+            self._chunks = max(self._chunks // 2, 1)
+        elif x.YIELDED in results and budget == self._chunks and time.monotonic() - started < shortest:
+            self._chunks *= 2
+        return results
 
     def _budget(self) -> int:
         """Chunks to expand before memory is looked at again: near the limit only few."""
         free = max(self.memory_bytes - self.store.used(), 0)
-        return min(BUDGET, 1 + free // (x.CHUNK * FREE_FOR_RECORD * self.threads))
+        return min(self._chunks, 1 + free // (x.CHUNK * FREE_FOR_RECORD * self.threads))
 
     def _progress(self, depth: int, started: float) -> Progress:
         states = sum(w[x.INSERTED] for w in self.workers)

@@ -51,6 +51,7 @@ DEADLOCK = 28
 SYMMETRY = 29
 PRINT_BITS = 30
 SHORT = 31
+ROUND_OVER = 32
 END = 40
 CURSOR = 48
 LOCK = 56
@@ -87,6 +88,8 @@ REPACKED_HIGH = 28
 COLUMNS = 29
 SORTED = 30
 SORTED_HIGH = 31
+TAKEN_END = 32
+WORKER_WORDS = 40
 
 # Words of a part.
 P_WORDS = 0
@@ -134,7 +137,10 @@ FLAGGED = 1024
 BUSY = 2048
 
 CHUNK = 32
-OUT_CHUNK = 64
+# So many records at most a worker takes to expand, and so many places for new ones: processors fetch ahead, up to the
+# end of a page, what had better not be another worker's.
+TAKE = 4096
+OUT_CHUNK = 512
 OUTCOMES_MAX = 4096
 PARENT_MASK = 0xFFFFFFFFFF
 FAR = 31
@@ -151,8 +157,10 @@ SPREAD = 0x9E3779B97F4A7C15
 
 
 def work(ctl, me, budget):
-    """Expand states of the current level until it is done, the budget of chunks is spent, or memory is needed."""
+    """Expand states of the level until it is done, memory is needed, or some worker has spent its budget of chunks."""
     problem = _work(ctl, me, budget)
+    if problem != LEVEL_DONE:
+        atomic_store(ctl, ROUND_OVER, 1)
     if load(me, OUT) < load(me, OUT_END):
         if atomic_swap_if(ctl, END, load(me, OUT_END), load(me, OUT)) != 0:
             store(me, OUT_END, load(me, OUT))
@@ -175,22 +183,44 @@ def _work(ctl, me, budget):
         if budget == 0:
             return YIELDED
         budget = budget - 1
-        if atomic_load(ctl, STOP) != 0:
+        if (atomic_load(ctl, STOP) | atomic_load(ctl, ROUND_OVER)) != 0:
             return YIELDED
         if atomic_load(ctl, END) >= load(ctl, ROOM_AT):
             return ROOM
-        i = atomic_add(ctl, CURSOR, CHUNK)
-        end = load(ctl, LEVEL_END)
-        if i >= end:
-            return LEVEL_DONE
-        high = i + CHUNK
-        if high > end:
-            high = end
-        store(me, AT, i)
-        store(me, CHUNK_START, i)
-        store(me, CHUNK_END, high)
+        if load(me, CHUNK_END) == load(me, TAKEN_END):
+            if take_records(ctl, me) == 0:
+                return LEVEL_DONE
+        start = load(me, CHUNK_END)
+        end = start + CHUNK
+        if end > load(me, TAKEN_END):
+            end = load(me, TAKEN_END)
+        store(me, AT, start)
+        store(me, CHUNK_START, start)
+        store(me, CHUNK_END, end)
         look_ahead(ctl, me)
     return YIELDED
+
+
+def take_records(ctl, me):
+    """Take records of the level that nobody has taken, few when few are left; 0 when none are."""
+    end = load(ctl, LEVEL_END)
+    count = CHUNK
+    start = atomic_load(ctl, CURSOR)
+    if start < end:
+        count = ((end - start) >> 11) * CHUNK
+        if count < CHUNK:
+            count = CHUNK
+        if count > TAKE:
+            count = TAKE
+    start = atomic_add(ctl, CURSOR, count)
+    if start >= end:
+        return 0
+    if start + count < end:
+        end = start + count
+    store(me, AT, start)
+    store(me, CHUNK_END, start)
+    store(me, TAKEN_END, end)
+    return 1
 
 
 def _field(part, code, high):

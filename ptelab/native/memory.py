@@ -67,11 +67,9 @@ class Map:
     def put(self, index: int, value: int) -> None:
         self._map[8 * index : 8 * index + 8] = value.to_bytes(8, sys.byteorder)
 
-    def word16(self, index: int) -> int:
-        return int.from_bytes(self._map[2 * index : 2 * index + 2], sys.byteorder)
-
-    def put16(self, index: int, value: int) -> None:
-        self._map[2 * index : 2 * index + 2] = value.to_bytes(2, sys.byteorder)
+    def move(self, source: int, target: int, count: int) -> None:
+        """Copy some bytes of it to another place in it."""
+        self._map.move(target, source, count)
 
     def release(self, end: int) -> None:
         """Give back the memory before byte `end`, which nobody will read again, in pieces of some size."""

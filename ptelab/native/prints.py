@@ -26,12 +26,23 @@ def fingerprint(ctl, code, high):
     return (_mix(h) >> shift) << shift
 
 
-def insert_print(ctl, me, code, high, meta):
-    """Add a state unless its fingerprint is there; 1 when the table has no room near its bucket."""
-    found = put_print(ctl, fingerprint(ctl, code, high))
-    if found == NEW:
-        _record(ctl, me, code, high, meta)
-    return found >> 1
+def drain_prints(ctl, me):
+    """Add every state in the pipe whose fingerprint is not there; ROOM when there is none near some bucket."""
+    head = load(me, PIPE_HEAD)
+    tail = load(me, PIPE_TAIL)
+    while head < tail:
+        at = load(me, PIPE) + head * 24
+        code = _unmix(load(at, 0)) ^ (load(at, 1) * SPREAD)
+        found = put_print(ctl, fingerprint(ctl, code, load(at, 1)))
+        if found == NO_ROOM:
+            store(me, PIPE_HEAD, head)
+            return ROOM
+        if found == NEW:
+            _record(ctl, me, code, load(at, 1), load(at, 2))
+        head = head + 1
+    store(me, PIPE_HEAD, 0)
+    store(me, PIPE_TAIL, 0)
+    return 0
 
 
 def put_print(ctl, print):

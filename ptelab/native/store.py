@@ -55,7 +55,7 @@ class Worker:
     """A worker's own block and what it points to."""
 
     def __init__(self, shape: Shape, scratch_words: int, list_bytes: int) -> None:
-        self.block = Words(32)
+        self.block = Words(x.WORKER_WORDS)
         self.scratch = Words(scratch_words + shape.outcome_words)
         self.flags = Words(2 * (shape.flags + 1))
         self.outcomes = Map(8 * x.OUTCOMES_MAX * (shape.outcome_words + 1))
@@ -353,23 +353,19 @@ class Store:
 
     def close_gaps(self) -> None:
         """Move records of the level just found into the places that workers reserved but did not need."""
-        gaps = [record for gap in self._reserved() for record in range(*gap)]
+        gaps = sorted(self._reserved(), reverse=True)
         self._gaps.clear()
         for worker in self.workers:
             worker.block[x.OUT] = worker.block[x.OUT_END] = 0
         end = self.control[x.END]
-        empty = set(gaps)
-        for gap in sorted(gaps):
-            while end - 1 in empty:
-                end -= 1
-            if gap >= end:
-                break
-            end -= 1
-            empty.remove(gap)
-            for memory in (self.meta, self.queue):
-                memory.put(gap, memory.word(end))
+        for start, stop in gaps:  # the last first: behind it is no other
+            size = stop - start
+            moved = min(size, end - stop)
+            self.meta.move(8 * (end - moved), 8 * start, 8 * moved)
+            self.queue.move(8 * (end - moved), 8 * start, 8 * moved)
             if self.control[x.HIGH_BITS]:
-                self.highs.put16(gap, self.highs.word16(end))
+                self.highs.move(2 * (end - moved), 2 * start, 2 * moved)
+            end -= size
         self.control[x.END] = end
 
     def _reserved(self) -> list[tuple[int, int]]:
@@ -378,11 +374,11 @@ class Store:
 
     def _taken(self) -> list[tuple[int, int]]:
         blocks = [w.block for w in self.workers]
-        return self.pending + [(b[x.AT], b[x.CHUNK_END]) for b in blocks if b[x.AT] < b[x.CHUNK_END]]
+        return self.pending + [(b[x.AT], b[x.TAKEN_END]) for b in blocks if b[x.AT] < b[x.TAKEN_END]]
 
     def idle(self, worker: Worker) -> bool:
         """Whether a worker has nothing in hand: neither records to expand nor states to add."""
-        return worker.block[x.AT] >= worker.block[x.CHUNK_END] and not worker.block[x.PIPE_TAIL]
+        return worker.block[x.AT] >= worker.block[x.TAKEN_END] and not worker.block[x.PIPE_TAIL]
 
     def hand_out(self) -> None:
         """Give idle workers what others had taken before a checkpoint."""
@@ -390,7 +386,8 @@ class Store:
             if self.pending and self.idle(worker):
                 at, end = self.pending.pop()
                 worker.block[x.AT] = worker.block[x.CHUNK_START] = at
-                worker.block[x.CHUNK_END] = end
+                worker.block[x.CHUNK_END] = min(at + x.CHUNK, end)
+                worker.block[x.TAKEN_END] = end
 
     def pending_from(self, low: int) -> int:
         """The first record that is not expanded, when from `low` on none is but in workers' hands."""

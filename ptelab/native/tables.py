@@ -127,52 +127,56 @@ def move_memo(ctl, old, slots):
 
 
 def drain(ctl, me):
-    """Add every state in the pipe to the seen set."""
+    """Add every state in the pipe to the seen set; ROOM when there is none near some state's bucket.
+
+    States whose bucket is full stay in the pipe and are looked at again when all others are added, a bucket further,
+    which has been fetched by then.
+    """
+    if load(ctl, PRINT_BITS) != 0:
+        return drain_prints(ctl, me)
+    pipe = load(me, PIPE)
     head = load(me, PIPE_HEAD)
     tail = load(me, PIPE_TAIL)
-    pipe = load(me, PIPE)
-    prints = load(ctl, PRINT_BITS)
-    while head < tail:
+    tries = 0
+    while head < tail and tries < FAR:
         at = pipe + head * 24
-        if prints != 0:
-            full = insert_print(ctl, me, _unmix(load(at, 0)) ^ (load(at, 1) * SPREAD), load(at, 1), load(at, 2))
-        else:
-            full = _insert(ctl, me, load(at, 0), load(at, 1), load(at, 2))
-        if full != 0:
-            store(me, PIPE_HEAD, head)
-            return ROOM
-        head = head + 1
+        end = pipe + tail * 24
+        kept = at
+        while at < end:
+            if _insert(ctl, me, load(at, 0), load(at, 1), load(at, 2), tries) != 0:
+                _copy(at, kept, 3)
+                kept = kept + 24
+            at = at + 24
+        tail = (kept - pipe) // 24
+        tries = tries + 1
+    if head < tail:
+        store(me, PIPE_TAIL, tail)
+        return ROOM
     store(me, PIPE_HEAD, 0)
     store(me, PIPE_TAIL, 0)
     return 0
 
 
-def _insert(ctl, me, mixed, high, meta):
-    """Add a state unless it is there; 1 when the table has no room near its bucket."""
+def _insert(ctl, me, mixed, high, meta, tries):
+    """Add a state unless it is in the bucket that comes after so many full ones; 1 when that is full too."""
     bits = load(ctl, BUCKET_BITS)
     table = load(ctl, TABLE)
     shift = 64 - bits
-    bucket = mixed >> shift
-    entry = (1 << 59) | (high << shift) | (mixed & ((1 << shift) - 1))
     mask = (1 << bits) - 1
-    tries = 0
-    while tries < FAR:
-        line = table + (bucket & mask) * 64
-        going = 1
-        while going != 0:
-            found = match8(line, entry, 0)
-            if found & 255 != 0:
-                return 0
-            empty = found >> 8
-            if empty == 0:
-                going = 0
-            else:
-                if atomic_swap_if(line, first_bit(empty), 0, entry) != 0:
-                    _record(ctl, me, _unmix(mixed) ^ (high * SPREAD), high, meta)
-                    return 0
-        entry = entry + (1 << 59)
-        tries = tries + 1
-        bucket = bucket + tries
+    bucket = (mixed >> shift) + ((tries * (tries + 1)) >> 1)
+    entry = ((tries + 1) << 59) | (high << shift) | (mixed & ((1 << shift) - 1))
+    line = table + (bucket & mask) * 64
+    while 1:
+        found = match8(line, entry, 0)
+        if found & 255 != 0:
+            return 0
+        empty = found >> 8
+        if empty == 0:
+            prefetch(table + ((bucket + tries + 1) & mask) * 64, 0)
+            return 1
+        if atomic_swap_if(line, first_bit(empty), 0, entry) != 0:
+            _record(ctl, me, _unmix(mixed) ^ (high * SPREAD), high, meta)
+            return 0
     return 1
 
 
