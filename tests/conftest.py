@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from ptelab.native import compiler
+
+compiler.VERIFY = True
 gc.set_threshold(20_000, 50, 100)  # as in the command: a model is many objects that stay
 
 

@@ -17,7 +17,10 @@ _FOLDED: dict[str, Callable[[int, int], int]] = {
 
 
 class Emitter:
-    """The body of one LLVM function of 64-bit words."""
+    """The body of one LLVM function of 64-bit words.
+
+    Registers are numbered in the order in which they are written: LLVM reads numbers faster than names.
+    """
 
     def __init__(self, within: Emitter | None = None) -> None:
         self.lines: list[str] = [] if within is None else within.lines
@@ -25,13 +28,13 @@ class Emitter:
         self._sums: dict[str, tuple[str, int]] = {} if within is None else within._sums  # register + constant
         self._bits: dict[str, str] = {} if within is None else within._bits  # a word that is an i1's
 
-    def name(self, stem: str = "t") -> str:
+    def name(self, stem: str) -> str:
         """A name that is new in this function."""
         return f"{stem}.{next(self._numbers)}"
 
     def emit(self, text: str) -> str:
         """An instruction with a result."""
-        register = f"%t.{next(self._numbers)}"
+        register = f"%{next(self._numbers)}"
         self.lines.append(f"  {register} = {text}")
         return register
 

@@ -44,12 +44,7 @@ class FunctionCoder(Emitter):
 
     def text(self) -> str:
         if self.code.may_stop:
-            targets = ["i64 0, label %entry.code"]
-            targets += [f"i64 {1 + s.number}, label %fire{s.number}" for s in self.code.stops]
-            first = 1 + len(self.code.stops)
-            targets += [f"i64 {first + c.number}, label %resume{c.number}" for c in self.code.calls]
-            self.do(f"switch i64 %where, label %entry.code [{' '.join(targets)}]")
-            self.label("entry.code")
+            self._come_in()
         self._only_way = self._only_ways()
         clean = self._clean_blocks()
         self._enter()
@@ -73,6 +68,17 @@ class FunctionCoder(Emitter):
             variables[list(self._in_memory).index(_MAY)] = f"  {_MAY} = alloca i64\n  store i64 %may.in, ptr {_MAY}"
         body = "\n".join(variables + self.lines)
         return f"define internal i64 @f{self.own}({self._signature()}) nounwind {{\n{body}\n}}\n"
+
+    def _come_in(self) -> None:
+        """Go to the stop or call at which a transition begins, if not at the start.
+
+        By one comparison after the other: LLVM's quick way to choose instructions has no switch.
+        """
+        ways = [f"fire{s.number}" for s in self.code.stops] + [f"resume{c.number}" for c in self.code.calls]
+        for where, way in enumerate(ways, 1):
+            other = self.name("entry")
+            self.branch(self.compare("eq", "%where", where), way, other)
+            self.label(other)
 
     def _block(self, number: int, block: ir.Block) -> bool:
         """A block's statements; false when nothing can follow."""

@@ -15,7 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 BYTES_MAX = 256 << 20
-"""When an entry is added and all of them together are larger than this, the ones unused for longest go."""
+"""When entries are added and all of them together are larger than this, the ones unused for longest go.
+
+A process looks when it adds its first one, and each time that it has added a sixteenth of this.
+"""
+
+_unpruned = BYTES_MAX  # bytes that this process has added since it looked
 
 _DIGEST = hashlib.sha256().digest_size
 
@@ -69,7 +74,11 @@ def put(name: str, data: bytes) -> None:
         except OSError:
             os.unlink(temporary)
             raise
-        _prune(where)
+        global _unpruned
+        _unpruned += len(packed)
+        if _unpruned > BYTES_MAX // 16:
+            _unpruned = 0
+            _prune(where)
 
 
 def _prune(where: Path) -> None:
