@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ptelab import ir
+from ptelab.identity import by_identity
 
 
 def expr_vars(expr: ir.Expr) -> list[str]:
@@ -98,6 +99,23 @@ def successors(term: ir.Term) -> tuple[int, ...]:
             return (then, orelse)
         case _:
             return ()
+
+
+@by_identity
+def calls(function: ir.Function) -> tuple[tuple[int, int, ir.Call], ...]:
+    """The calls in a function: block, statement, call."""
+    return tuple(
+        (b, i, stmt)
+        for b, block in enumerate(function.blocks)
+        for i, stmt in enumerate(block.stmts)
+        if isinstance(stmt, ir.Call)
+    )
+
+
+@by_identity
+def liveness(function: ir.Function) -> Liveness:
+    """Which variables may still be read in a function."""
+    return Liveness(function)
 
 
 class Liveness:

@@ -32,6 +32,7 @@ class _Summary:
     stops: set[int] = field(default_factory=set)
     calls: set[int] = field(default_factory=set)
     returns: bool = False
+    masks: dict[int, tuple[int, int]] = field(default_factory=dict)  # CPU → reads, writes
 
 
 @dataclass(slots=True)
@@ -56,7 +57,9 @@ class Footprints:
         self.cpus = scenario.params["NR_CPUS"]
         self._classes: dict[Class, int] = {}
         self._summaries: dict[tuple[str, Point], _Summary] = {}
+        self._steps: dict[tuple[str, Point], _Summary] = {}
         self._whole: dict[str, _Summary] = {}
+        self._callers: dict[int, dict[int, list[int]]] = {}  # by the identity of a thread's footprints
         self.threads: list[dict[int, Footprint]] = []
         known: dict[tuple[str, int], dict[int, Footprint]] = {}
         for thread in scenario.threads:
@@ -76,28 +79,37 @@ class Footprints:
         struct, member and the operations that have to wait."""
         waits = _waits(stops_at)
         steps = self.threads[thread]
-        future = {p: (f.next_reads, f.next_writes) for p, f in steps.items()}
-        callers: dict[int, list[int]] = {p: [] for p in steps}
-        for p, footprint in steps.items():
-            if footprint.waits_for is not None and footprint.waits_for in waits:
-                lock = self.class_mask(*footprint.waits_for[:2])
-                future[p] = (lock, lock)
-                continue
-            for q in footprint.successors:
-                if q:
-                    callers[q].append(p)
+        callers = self._callers_of(steps)
+        ends = {
+            p: self.class_mask(*f.waits_for[:2])
+            for p, f in steps.items()
+            if f.waits_for is not None and f.waits_for in waits
+        }
+        width = len(self._classes)
+        future = {p: f.next_reads | f.next_writes << width for p, f in steps.items()}
+        future |= {p: lock | lock << width for p, lock in ends.items()}
         todo = list(steps)
         while todo:
             q = todo.pop()
-            reads, writes = future[q]
+            accessed = future[q]
             for p in callers[q]:
                 old = future[p]
-                new = (old[0] | reads, old[1] | writes)
-                if new != old:
-                    future[p] = new
+                if old | accessed != old and p not in ends:
+                    future[p] = old | accessed
                     todo.append(p)
-        future[0] = (0, 0)
-        return future
+        reads = (1 << width) - 1
+        return {0: (0, 0), **{p: (accessed & reads, accessed >> width) for p, accessed in future.items()}}
+
+    def _callers_of(self, steps: dict[int, Footprint]) -> dict[int, list[int]]:
+        """Position → the positions that it may follow."""
+        if id(steps) not in self._callers:
+            callers: dict[int, list[int]] = {p: [] for p in steps}
+            for p, footprint in steps.items():
+                for q in footprint.successors:
+                    if q:
+                        callers[q].append(p)
+            self._callers[id(steps)] = callers
+        return self._callers[id(steps)]
 
     def waits(self, thread: int, stops_at: Iterable[tuple[str, str, frozenset[str]]]) -> bool:
         """Whether a thread has a step that takes one of these locks."""
@@ -147,9 +159,7 @@ class Footprints:
         stmt = context.code.function.blocks[stop.block].stmts[stop.index]
         if isinstance(stmt, ir.Lock) and stmt.dst is None:
             footprint.waits_for = (stmt.place.struct, stmt.place.field, stmt.op)
-        summary = _Summary()
-        _note(self.program, stmt, summary)
-        self._add(footprint, summary, cpu)
+        self._add(footprint, self._step(context.code, (stop.block, stop.index)), cpu)
         # Behind a choose one step may still be executed: go on through it, once.
         todo = [(context, (stop.block, stop.index + 1), stop.choose)]
         seen: set[tuple[int, Point, bool]] = set()
@@ -163,9 +173,7 @@ class Footprints:
             for s in local.stops:
                 following = ctx.code.stops[s]
                 if may and not following.choose:
-                    step = _Summary()
-                    _note(self.program, ctx.code.function.blocks[following.block].stmts[following.index], step)
-                    self._add(footprint, step, cpu)
+                    self._add(footprint, self._step(ctx.code, (following.block, following.index)), cpu)
                     todo.append((ctx, (following.block, following.index + 1), False))
                 else:
                     footprint.successors.add(ctx.base + s)
@@ -179,8 +187,11 @@ class Footprints:
         return footprint
 
     def _add(self, footprint: Footprint, summary: _Summary, cpu: int) -> None:
-        footprint.next_reads |= self._mask(summary.reads, cpu)
-        footprint.next_writes |= self._mask(summary.writes, cpu)
+        masks = summary.masks.get(cpu)
+        if masks is None:
+            masks = summary.masks[cpu] = self._mask(summary.reads, cpu), self._mask(summary.writes, cpu)
+        footprint.next_reads |= masks[0]
+        footprint.next_writes |= masks[1]
 
     def _mask(self, accesses: set[tuple[str, str, bool]], cpu: int) -> int:
         mask = 0
@@ -193,6 +204,14 @@ class Footprints:
                 for c in range(self.cpus):
                     mask |= self.class_mask(struct, member, c)
         return mask
+
+    def _step(self, code: Code, point: Point) -> _Summary:
+        """The statement at which a thread may stop."""
+        key = (code.function.name, point)
+        if key not in self._steps:
+            self._steps[key] = _Summary()
+            _note(self.program, code.function.blocks[point[0]].stmts[point[1]], self._steps[key])
+        return self._steps[key]
 
     def _summary(self, code: Code, point: Point) -> _Summary:
         key = (code.function.name, point)

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ptelab import ir
-from ptelab.flow import Liveness
+from ptelab import flow, ir
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +115,7 @@ class Program:
 
     def _code(self, function: ir.Function, keep_dead: bool) -> Code:
         code = Code(function)
-        live = Liveness(function)
+        live = flow.liveness(function)
         code.live_in = live.live_in
         kept: set[str] = set(function.vars) if keep_dead else set()
         for b, block in enumerate(function.blocks):
@@ -175,13 +174,16 @@ def with_ghost_calls(module: ir.Module, roots: Iterable[str], ghost_roots: Itera
         if key in made.functions:
             return key
         ghost = ghost or function.ghost
-        made.functions[key] = copy = replace(function, name=key, ghost=ghost, blocks=[])
-        for block in function.blocks:
-            stmts = list(block.stmts)
-            for i, stmt in enumerate(stmts):
-                if isinstance(stmt, ir.Call) and (callee := instance(stmt.function, ghost)) != stmt.function:
-                    stmts[i] = replace(stmt, function=callee)
-            copy.blocks.append(ir.Block(stmts, block.term))
+        made.functions[key] = function  # in its place among the others, before its callees
+        renamed: dict[int, dict[int, ir.Call]] = {}
+        for b, i, stmt in flow.calls(function):
+            if (callee := instance(stmt.function, ghost)) != stmt.function:
+                renamed.setdefault(b, {})[i] = replace(stmt, function=callee)
+        if renamed or key != name:
+            blocks = list(function.blocks)
+            for b, calls in renamed.items():
+                blocks[b] = ir.Block([calls.get(i, s) for i, s in enumerate(blocks[b].stmts)], blocks[b].term)
+            made.functions[key] = replace(function, name=key, ghost=ghost, blocks=blocks)
         return key
 
     for root in roots:
@@ -204,10 +206,8 @@ def callees_first(module: ir.Module, roots: Iterable[str]) -> list[str]:
         if name not in module.functions:
             raise LinkError(f"no function {name}")
         state[name] = 1
-        for block in module.functions[name].blocks:
-            for stmt in block.stmts:
-                if isinstance(stmt, ir.Call):
-                    visit(stmt.function)
+        for _, _, stmt in flow.calls(module.functions[name]):
+            visit(stmt.function)
         state[name] = 2
         order.append(name)
 

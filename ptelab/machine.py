@@ -8,6 +8,7 @@ must agree with this file on every state; every run that a person is shown has g
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -94,7 +95,12 @@ class _Run:
 
 def compile_expr(expr: ir.Expr, layout: Layout) -> Evaluate:
     """Make a Python function of an expression: dict of variables → value."""
-    return eval(f"lambda v: {_source(expr, layout)}", dict(_FUNCTIONS))  # type: ignore[no-any-return]
+    return _evaluator(_source(expr, layout))
+
+
+@functools.lru_cache(1 << 14)
+def _evaluator(text: str) -> Evaluate:
+    return eval(f"lambda v: {text}", dict(_FUNCTIONS))  # type: ignore[no-any-return]
 
 
 _FUNCTIONS = {"shl": ir.shift_left, "shr": ir.shift_right, "mul": ir.multiply}

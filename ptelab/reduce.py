@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ptelab import ir
-from ptelab.flow import successors
+from ptelab.flow import expr_vars, successors
+from ptelab.identity import by_identity
 from ptelab.link import callees_first, written_fields
 from ptelab.scenario import Scenario
 
@@ -61,7 +62,11 @@ def without_dead_branches(module: ir.Module, params: Mapping[str, int]) -> ir.Mo
 
 
 def _live(function: ir.Function, params: Mapping[str, int]) -> ir.Function:
-    terms = [_decided(block.term, params) for block in function.blocks]
+    terms = [block.term for block in function.blocks]
+    for number in _without_variables(function):
+        terms[number] = _decided(terms[number], params)
+    if all(term is block.term for term, block in zip(terms, function.blocks, strict=True)):
+        return function
     seen, todo = {0}, [0]
     while todo:
         for block in successors(terms[todo.pop()]):
@@ -70,6 +75,13 @@ def _live(function: ir.Function, params: Mapping[str, int]) -> ir.Function:
                 todo.append(block)
     blocks = [ir.Block(b.stmts if i in seen else [], terms[i]) for i, b in enumerate(function.blocks)]
     return replace(function, blocks=blocks)
+
+
+@by_identity
+def _without_variables(function: ir.Function) -> tuple[int, ...]:
+    """The blocks that end in a branch on nothing but parameters and constants."""
+    terms = ((number, block.term) for number, block in enumerate(function.blocks))
+    return tuple(n for n, term in terms if isinstance(term, ir.Branch) and not expr_vars(term.cond))
 
 
 def _decided(term: ir.Term, params: Mapping[str, int]) -> ir.Term:

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import copy
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ class Sources:
         paths = set(self._texts)
         if not self.alone:
             if self._listed is None:
-                self._listed = frozenset(p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*.py"))
+                self._listed = frozenset(_files(self.directory))
             paths |= self._listed
         found = (self.read(path) for path in sorted(paths) if self._is_ours(path))
         return [text for text in found if text is not None]
@@ -186,6 +187,13 @@ class Sources:
             lines = _apply_hunks(patch, path, before.text.splitlines() if before else [], diff.changes or ())
             name = before.name if before else f"{self._label}/{path}"
             self._texts[path] = Text(path, name, "".join(line + "\n" for line in lines))
+
+
+def _files(directory: Path) -> Iterator[str]:
+    """The paths of the Python files below a directory, relative to it."""
+    for root, _, names in os.walk(directory):
+        place = Path(root).relative_to(directory).as_posix()
+        yield from (name if place == "." else f"{place}/{name}" for name in names if name.endswith(".py"))
 
 
 def _model_path(header: Any) -> str:

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from ptelab import ir
-from ptelab.flow import expr_vars
+from ptelab.flow import calls, expr_vars
+from ptelab.identity import by_identity
 from ptelab.layout import Layout
 from ptelab.link import callees_first
 
@@ -38,7 +39,7 @@ TRAP = "unreachable_code"
 SIZE_MAX = 16
 COMBINATIONS_MAX = 64
 INLINED_BLOCKS_MAX = 8
-_ON_STACK = 64  # bits of a handle of an object on the stack, which always fits
+_ON_STACK = 1 << 64  # no handle of an object on the stack is as large
 _ZERO: Value = frozenset((0,))
 _BOOL: Value = frozenset((0, 1))
 _NOTHING = ir.Jump(ir.At(), 0)  # stands for what cannot raise a flag
@@ -89,7 +90,7 @@ class Values:
         self.risky: dict[int, ir.Stmt | ir.Term] = {}  # what may raise a flag, by its identity
         self._at: ir.Stmt | ir.Term = _NOTHING  # what is looked at
         self._sites: dict[tuple[str, int, int], int] = {}  # a `new` statement → the handle that stands for its object
-        self._widths: dict[int, int] = {}  # type, by its identity → bits
+        self._tops: dict[int, int] = {}  # type, by its identity → the least number that does not fit
         self._names: dict[int, frozenset[str]] = {}  # expression → its variables; the module keeps expressions alive
         self._constants: dict[int, Value] = {}
         self._inlined = {name: sorted(self._reads(name)) for name in order if self._only_reads(name)}
@@ -206,21 +207,18 @@ class Values:
 
     def _only_reads(self, name: str) -> bool:
         function = self.module.functions[name]
-        return len(function.blocks) <= INLINED_BLOCKS_MAX and all(
-            isinstance(s, ir.Assign | ir.Load | ir.Reach | ir.Flag | ir.AssertHeld)
-            or (isinstance(s, ir.Call) and self._only_reads(s.function))
-            for b in function.blocks
-            for s in b.stmts
+        return (
+            len(function.blocks) <= INLINED_BLOCKS_MAX
+            and _members_read(function) is not None
+            and all(self._only_reads(call.function) for _, _, call in calls(function))
         )
 
     def _reads(self, name: str) -> set[tuple[str, str]]:
         """The members that a function which only reads may read."""
-        found: set[tuple[str, str]] = set()
-        for stmt in (s for b in self.module.functions[name].blocks for s in b.stmts):
-            if isinstance(stmt, ir.Load):
-                found.add((stmt.place.struct, stmt.place.field))
-            elif isinstance(stmt, ir.Call):
-                found |= self._reads(stmt.function)
+        function = self.module.functions[name]
+        found = set(_members_read(function) or ())
+        for _, _, call in calls(function):
+            found |= self._reads(call.function)
         return found
 
     # -------------------------------------------------------------------------------------- statements
@@ -282,25 +280,25 @@ class Values:
 
     def _fit(self, value: Value, type_: ir.Type) -> Value:
         """A value without the numbers that do not fit the type: they raise a flag."""
-        width = self._width(type_)
+        top = self._tops.get(id(type_)) or self._top(type_)
         if value is not None:
-            top = 1 << width
             for v in value:
                 if not 0 <= v < top:
                     break
             else:
                 return value
-        elif width == _ON_STACK:
+        elif top == _ON_STACK:
             return value
         self._note()
-        return _narrow(value, width)
+        return _narrow(value, top)
 
-    def _width(self, type_: ir.Type) -> int:
-        width = self._widths.get(id(type_))
-        if width is None:
+    def _top(self, type_: ir.Type) -> int:
+        """The least number that does not fit a type."""
+        top = self._tops.get(id(type_))
+        if top is None:
             on_stack = type_.kind == "ptr" and self.module.structs[type_.struct].kind == "stack"
-            width = self._widths[id(type_)] = _ON_STACK if on_stack else self.layout.width(type_)
-        return width
+            top = self._tops[id(type_)] = _ON_STACK if on_stack else 1 << self.layout.width(type_)
+        return top
 
     def _note(self) -> None:
         """What is looked at may raise a flag."""
@@ -369,7 +367,7 @@ class Values:
         types = (t for _, t in self.module.field(place).parts)
         at = self._at
         for dst, value, type_ in zip(dsts, self._read(place, elements), types, strict=True):
-            self._at = at if self._width(type_) > self._width(function.vars[dst]) else _NOTHING
+            self._at = at if self._top(type_) > self._top(function.vars[dst]) else _NOTHING
             if not self._set(function, env, dst, value):
                 return False
         self._at = at
@@ -427,7 +425,7 @@ class Values:
 
     def value(self, expr: ir.Expr, env: Env) -> Value:
         """What an expression may be."""
-        kind = type(expr)  # most are one of these two, and `match` would take longer than all the rest
+        kind = type(expr)  # most are one of these three, and `match` would take longer than all the rest
         if kind is ir.Var:
             return env[expr.name]  # type: ignore[union-attr]
         if kind is ir.Const:
@@ -436,12 +434,13 @@ class Values:
             if known is None:
                 known = self._constants[number] = frozenset((int(number),))
             return known
+        if kind is ir.Bin:
+            op: str = expr.op  # type: ignore[union-attr]
+            x = self.value(expr.a, env)  # type: ignore[union-attr]
+            if op == "and" or op == "or":
+                return self._connected(op == "or", x, expr.b, env)  # type: ignore[union-attr]
+            return _combine(op, x, self.value(expr.b, env))  # type: ignore[union-attr]
         match expr:
-            case ir.Bin(op, a, b):
-                x = self.value(a, env)
-                if op == "and" or op == "or":
-                    return self._connected(op == "or", x, b, env)
-                return _combine(op, x, self.value(b, env))
             case ir.Param(name):
                 return frozenset((self.layout.param(name),))
             case ir.Self(what):
@@ -519,6 +518,15 @@ class Values:
         return known
 
 
+@by_identity
+def _members_read(function: ir.Function) -> frozenset[tuple[str, str]] | None:
+    """What a function reads itself; None for one that does more than read."""
+    stmts = [s for b in function.blocks for s in b.stmts]
+    if not all(isinstance(s, ir.Assign | ir.Load | ir.Reach | ir.Flag | ir.AssertHeld | ir.Call) for s in stmts):
+        return None
+    return frozenset((s.place.struct, s.place.field) for s in stmts if isinstance(s, ir.Load))
+
+
 def _lies_in(numbers: frozenset[int], least: int, most: int) -> bool:
     return not numbers or (least <= min(numbers) and max(numbers) <= most)
 
@@ -550,15 +558,11 @@ def _pairs(do: Callable[[int, int], int], a: frozenset[int], b: frozenset[int]) 
     return found if len(found) <= SIZE_MAX else None
 
 
-def _narrow(value: Value, width: int) -> Value:
-    """Without what is wider; all that there is, where that is little."""
+def _narrow(value: Value, top: int) -> Value:
+    """Without what is larger; all that there is, where that is little."""
     if value is None:
-        return None if 1 << width > SIZE_MAX else frozenset(range(1 << width))
-    top = 1 << width
-    for v in value:
-        if not 0 <= v < top:
-            return frozenset(v for v in value if 0 <= v < top)
-    return value
+        return None if top > SIZE_MAX else frozenset(range(top))
+    return frozenset(v for v in value if 0 <= v < top)
 
 
 # ------------------------------------------------------------------------------------------- what is dead
@@ -571,6 +575,20 @@ def without_unreached(module: ir.Module, reached: Mapping[str, Mapping[int, int]
 
 
 def _pruned(function: ir.Function, reached: Mapping[int, int]) -> ir.Function:
+    """A function without the rest; the same one each time, as other tests reach the same of it."""
+    known = _prunings(function)
+    key = frozenset(reached.items())
+    if key not in known:
+        known[key] = _prune(function, reached)
+    return known[key]
+
+
+@by_identity
+def _prunings(_: ir.Function) -> dict[frozenset[tuple[int, int]], ir.Function]:
+    return {}
+
+
+def _prune(function: ir.Function, reached: Mapping[int, int]) -> ir.Function:
     kept = sorted(reached)
     if len(kept) == len(function.blocks) and all(reached[n] > len(function.blocks[n].stmts) for n in kept):
         return function

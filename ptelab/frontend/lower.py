@@ -26,6 +26,7 @@ from ptelab.frontend.errors import DialectError, refuse
 from ptelab.frontend.frame import Frame, Key
 from ptelab.frontend.program import Program
 from ptelab.frontend.types import Nothing, Ptr, scalars
+from ptelab.identity import by_identity
 from ptelab.source import Sources
 
 _REACH = re.compile(r'^[^#\n]*\breach\("(\w+)"', re.MULTILINE)
@@ -191,7 +192,7 @@ class _Lowering:
         if any(function.hooks for file in others for function in file.functions):
             return {}  # a test that watches functions of the model
         shared = {name for file in others for f in file.functions if self.uses[name := f.name] > 1}
-        declared = frozenset((file.text.path, file.text.name, _declarations(file.text.text)) for file in model)
+        declared = frozenset((file.text.path, file.text.name, _declarations(file)) for file in model)
         key = (self.program.sources.arch, declared, frozenset(shared))
         if key not in _MODELS:
             while len(_MODELS) >= MODELS_KEPT:
@@ -320,14 +321,7 @@ class _Lowering:
 
     def _structs_used(self, module: ir.Module) -> set[str]:
         """The structs that functions name, and those to which their members lead."""
-        work: list[str] = []
-        for function in module.functions.values():
-            work += [kind.struct for kind in (*function.vars.values(), *function.results) if kind.kind == "ptr"]
-            for block in function.blocks:
-                for stmt in block.stmts:
-                    work += [place.struct for place in ir.places(stmt)]
-                    if isinstance(stmt, ir.AssertHeld):
-                        work.append(stmt.place.struct)
+        work = [name for function in module.functions.values() for name in _structs_named(function)]
         used: set[str] = set()
         while work:
             name = work.pop()
@@ -340,16 +334,29 @@ class _Lowering:
         return used
 
 
-@functools.lru_cache(4096)
-def _declarations(text: str) -> str:
-    """A text without the bodies of its functions and without places in it."""
+@by_identity
+def _structs_named(function: ir.Function) -> frozenset[str]:
+    """The structs that a function names."""
+    found = {kind.struct for kind in (*function.vars.values(), *function.results) if kind.kind == "ptr"}
+    for block in function.blocks:
+        for stmt in block.stmts:
+            found.update(place.struct for place in ir.places(stmt))
+            if isinstance(stmt, ir.AssertHeld):
+                found.add(stmt.place.struct)
+    return frozenset(found)
+
+
+@by_identity
+def _declarations(file: File) -> str:
+    """A file without the bodies of its functions."""
+    lines = file.text.text.split("\n")
     parts = []
-    for node in ast.parse(text).body:
+    for node in file.tree.body:
+        first, last, column = node.lineno, node.end_lineno or node.lineno, node.end_col_offset or 0
         if isinstance(node, ast.FunctionDef):
-            heads = [node.args, node.returns, *node.decorator_list]
-            parts.append(f"def {node.name} " + " ".join(ast.dump(head) for head in heads if head is not None))
-        else:
-            parts.append(ast.dump(node))
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            last, column = node.body[0].lineno, node.body[0].col_offset
+        parts += [*lines[first - 1 : last - 1], lines[last - 1][:column]]  # of what is not ASCII, a little more
     return "\n".join(parts)
 
 

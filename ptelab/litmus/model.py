@@ -15,6 +15,8 @@ from ptelab.source import SourceError, Sources
 PRIVATE = ("user_load", "user_store", "wait_for_fork", "dma_read", "dma_write")
 """What READ_ONCE and WRITE_ONCE on a user address become; columns do not call these by name."""
 
+_DECLARATION = re.compile(r"^(?:class (\w+)|def (\w+)|(\w+)\b[^=\n(]*=)", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -74,8 +76,7 @@ class Api:
     # The module to import a name from: what the three files know, else wherever in the kernel it is declared.
     def _find(self, name: str) -> str:
         if name not in self._where:
-            pattern = re.compile(rf"^(?:class {name}\b|def {name}\b|{name}\b[^=\n(]*=)", re.MULTILINE)
-            found = (t.path for t in self._sources.texts() if t.path.startswith("linux/") and pattern.search(t.text))
+            found = (t.path for t in self._sources.texts() if t.path.startswith("linux/") and name in _declared(t.text))
             path = next(found, "").removesuffix(".py")
             self._where[name] = re.sub(r"^linux/(?:arch/\w+/include/|include/)?", "", path).replace("/", ".")
         return self._where[name]
@@ -86,6 +87,12 @@ class Api:
         for name in names:
             modules.setdefault(self._find(name) or "user", set()).add(name)
         return [f"from {module} import {', '.join(sorted(found))}" for module, found in sorted(modules.items())]
+
+
+@functools.lru_cache(maxsize=1024)
+def _declared(text: str) -> frozenset[str]:
+    """The names of the classes and functions of a file, and what is assigned to at its top."""
+    return frozenset(name for names in _DECLARATION.findall(text) for name in names if name)
 
 
 @functools.lru_cache(maxsize=64)  # a model is read again for every test
