@@ -303,6 +303,7 @@ class Engine:
         """
         ample, rows, first_rows = self.machine.ample, self._ample_rows, []
 
+        @functools.cache
         def words(masks: tuple[int, int]) -> list[int]:
             return [mask >> 64 * k & (1 << 64) - 1 for mask in masks for k in range(mask_words)]
 
@@ -313,10 +314,11 @@ class Engine:
             if key not in known:
                 known[key] = len(rows) // width
                 rows += [0] * width * (max(steps, default=0) + 1)
+                modes = [mode[t] for mode in ample.future]
                 for p, masks in steps.items():
                     row = [int(p in ample.eligible[t]), *words(masks)]
-                    for mode in ample.future:
-                        row += words(mode[t][p])
+                    for mode in modes:
+                        row += words(mode[p])
                     at = (known[key] + p) * width
                     rows[at : at + width] = row
             first_rows.append(known[key])
@@ -425,11 +427,9 @@ class Engine:
             for bit, name in enumerate(self.codegen.situations):
                 if worker.scratch[bit // 64] >> bit % 64 & 1:
                     found.reached.add(name)
-            table = worker.outcomes.words(x.OUTCOMES_MAX * width)
-            for row in range(0, len(table), width):
-                if first := table[row]:
-                    outcome = tuple(table[row + 1 : row + width])
-                    outcomes[outcome] = min(first, outcomes.get(outcome, first))
+            for first, *results in worker.outcomes.rows(x.OUTCOMES_MAX, width):
+                outcome = tuple(results)
+                outcomes[outcome] = min(first, outcomes.get(outcome, first))
             for number in range(len(self.codegen.flags)):
                 if worker.flags[2 * number]:
                     entry = (worker.flags[2 * number], worker.flags[2 * number + 1])

@@ -61,8 +61,11 @@ class Map:
     def word(self, index: int) -> int:
         return int.from_bytes(self._map[8 * index : 8 * index + 8], sys.byteorder)
 
-    def words(self, count: int) -> list[int]:
-        return list((ctypes.c_uint64 * count).from_buffer(self._map))
+    def rows(self, count: int, width: int) -> list[list[int]]:
+        """Of so many rows of words those that do not begin with 0."""
+        with memoryview(self._map) as view, view[: 8 * count * width].cast("Q") as words, words[::width] as firsts:
+            found = [row for row, first in enumerate(firsts.tolist()) if first]
+            return [words[width * row : width * (row + 1)].tolist() for row in found]
 
     def put(self, index: int, value: int) -> None:
         self._map[8 * index : 8 * index + 8] = value.to_bytes(8, sys.byteorder)

@@ -24,6 +24,7 @@ SLOTS_MIN = 1 << 14
 SLOTS_EAGER = 1 << 22  # up to this size the seen set grows by four, then by two
 SHORT_REST, LONG_REST = 27, 59  # bits of a fingerprint that an entry of 32 or 64 bits has room for
 SHORT_MAX = 48
+MEMO_EAGER = 1 << 21  # bytes: so does the memo
 INDEX_MIN = 1 << 10
 MEMO_BITS_MIN = 11
 PIPE_MIN = 1 << 12
@@ -313,17 +314,24 @@ class Store:
             self._forget()
             done = True
         if control[x.MEMO_COUNT] * 4 >= 3 << control[x.MEMO_BITS]:
-            larger = 2 * self.memo.bytes
-            if larger > max(self.memory_bytes // 8, 1 << 18) or self.used() + larger > self.memory_bytes:
-                self._forget()
+            room = min(max(self.memory_bytes // 8, 1 << 18), self.memory_bytes - self.used())
+            steps = (2, 1) if self.memo.bytes < MEMO_EAGER else (1,)
+            bits = next((bits for bits in steps if self.memo.bytes << bits <= room), 0)
+            if bits:
+                self._replace_memo(bits)
             else:
-                old, slots = self.memo, 1 << control[x.MEMO_BITS]
-                self.memo = Map(larger, huge=True)
-                control[x.MEMO], control[x.MEMO_BITS] = self.memo.address, control[x.MEMO_BITS] + 1
-                self._move_memo(control.address, old.address, slots)
-                old.close()
+                self._forget()
             done = True
         return done
+
+    def _replace_memo(self, bits: int) -> None:
+        """Make the memo larger, by so many bits of the number of its slots."""
+        old, slots = self.memo, 1 << self.control[x.MEMO_BITS]
+        self.memo = Map(old.bytes << bits, huge=True)
+        self.control[x.MEMO] = self.memo.address
+        self.control[x.MEMO_BITS] += bits
+        self._move_memo(self.control.address, old.address, slots)
+        old.close()
 
     def _forget(self) -> None:
         """Empty the memo, and the lists that it points to."""
@@ -419,7 +427,6 @@ class Store:
         """What `restore` needs besides the memory itself."""
         blocks = [w.block for w in self.workers]
         width = self.shape.outcome_words + 1
-        tables = [w.outcomes.words(x.OUTCOMES_MAX * width) for w in self.workers]
         return {
             "slots": self.slots, "end": self.control[x.END], "high_bits": self.control[x.HIGH_BITS],
             "cursor": self.control[x.CURSOR],
@@ -427,7 +434,7 @@ class Store:
             "sums": [sum(b[at] for b in blocks) for at in _SUMS],
             "flags": [list(w.flags.array) for w in self.workers],
             "reached": [list(w.scratch.array[: x.REACHED_WORDS]) for w in self.workers],
-            "outcomes": [t[row : row + width] for t in tables for row in range(0, len(t), width) if t[row]],
+            "outcomes": [row for w in self.workers for row in w.outcomes.rows(x.OUTCOMES_MAX, width)],
             "taken": self._taken(), "gaps": self._reserved(),
             "pipe": [w.pipe.word(n) for w in self.workers
                      for n in range(3 * w.block[x.PIPE_HEAD], 3 * w.block[x.PIPE_TAIL])],
