@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from ptelab import frontend, irtext, lang
-from ptelab.frontend.declarations import WORDS
-from ptelab.source import Sources
+from ptelab.frontend import lower
+from ptelab.frontend.declarations import WORDS, parse
+from ptelab.frontend.errors import DialectError
+from ptelab.source import Sources, Text
 
 ROOT = Path(__file__).parents[1]
 CASES = ROOT / "tests" / "dialect"
@@ -62,6 +64,44 @@ def test_what_a_declaration_means_is_not_taken_from_another_model(tmp_path: Path
         found = frontend.compile_model(Sources("x86_64", tmp_path, overlay=over, edits=edits), ["main"])
         members.append([f.name for f in found.module.structs["S"].fields])
     assert members == [["v"], ["w", "v"]] * 2
+
+
+DECLARED = """from typing import Annotated
+from ptelab.lang import param, struct, upto
+N = param("N", default=2)
+@struct
+class S:
+    v: bool
+def f(x: S,
+      y: bool = False) -> bool:
+    return y
+"""
+
+
+@pytest.mark.parametrize("change", [
+    ("@struct", "@percpu"), ("class S", "class T"), ("v: bool", "w: bool"), ("default=2", "default=3"), ("x: S", "x: T"),
+    ("= False", "= True"), ("-> bool", "-> S"), ("def f", "@ghost\ndef f"), ("def f", "X = 1\ndef f"),
+])  # fmt: skip
+def test_what_else_a_file_declares_is_seen(change: tuple[str, str]) -> None:
+    """Functions that were lowered for other declarations must not be used again."""
+    files = [parse(Text("b.py", "b.py", text)) for text in (DECLARED, DECLARED.replace(*change))]
+    assert lower._declarations(files[0]) != lower._declarations(files[1])
+    body = parse(Text("b.py", "b.py", DECLARED.replace("return y", "return not y")))
+    assert lower._declarations(files[0]) == lower._declarations(body)
+
+
+def test_a_function_is_not_taken_from_a_model_in_which_a_struct_was_of_another_kind(tmp_path: Path) -> None:
+    """A ghost must be refused in code of the system even where that code was compiled before it was one."""
+    user = "from ptelab.lang import at\nfrom b import S\ndef f() -> None:\n    at(S, 0).v = True\n"
+    member = MEMBER.format(name="v").replace("import struct", "import ghost, struct")
+    for path, text in (("linux/a.py", user), ("linux/b.py", member)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text, encoding="utf-8")
+    overlay = {"litmus.py": "from a import f\ndef main() -> None:\n    f()\n"}
+    frontend.compile_model(Sources("x86_64", tmp_path, overlay=overlay), ["main"])
+    edits = {"linux/b.py": member.replace("@struct", "@ghost")}
+    with pytest.raises(DialectError, match="ghost"):
+        frontend.compile_model(Sources("x86_64", tmp_path, overlay=overlay, edits=edits), ["main"])
 
 
 def compile_text(text: str, path: str = "case.py") -> str:

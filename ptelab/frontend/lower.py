@@ -353,8 +353,9 @@ def _declarations(file: File) -> str:
     parts = []
     for node in file.tree.body:
         first, last, column = node.lineno, node.end_lineno or node.lineno, node.end_col_offset or 0
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            first = min([first, *(d.lineno for d in node.decorator_list)])
         if isinstance(node, ast.FunctionDef):
-            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
             last, column = node.body[0].lineno, node.body[0].col_offset
         parts += [*lines[first - 1 : last - 1], lines[last - 1][:column]]  # of what is not ASCII, a little more
     return "\n".join(parts)
