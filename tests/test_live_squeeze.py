@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ from test_live import hear_interrupts
 
 from ptelab.bundled import directory
 from ptelab.cli import cli
+from ptelab.live import report
 from ptelab.live.aging import ModelSqueezes
 from ptelab.live.architectures import running
 from ptelab.live.cgroup import Group, group
 from ptelab.live.column import Unable
+from ptelab.live.report import Entry
 from ptelab.live.running import on_disk
-from ptelab.live.squeezing import Squeezing, read
+from ptelab.live.squeezing import Left, Squeezing, read, show
 from ptelab.source import bundled_model
 
 pytestmark = pytest.mark.skipif(running() is None, reason="the agent has no machine code for this architecture")
@@ -76,7 +79,21 @@ def test_the_model_keeps_what_the_kernel_keeps(tmp_path: Path) -> None:
     assert found["young"]["arm64+haf"][0]["touched"] == 256
     html = page.read_text(encoding="utf-8")
     assert html.count("<svg") == 2 and "<script" not in html and "clear_refs" in html
-    assert "both say" in page.with_suffix(".txt").read_text(encoding="utf-8")
+    said = page.with_suffix(".txt").read_text(encoding="utf-8").splitlines()
+    # The sides may differ by some pages, so that the report has both of them, or one line for both.
+    for scenario in read(tmp_path / "some.toml"):
+        for side in ("measured", "model"):
+            (line,) = show(scenario, [Left(**left) for left in found[scenario.name][side]])
+            assert f"      {line}" in said
+
+
+def test_a_report_says_once_what_both_sides_say() -> None:
+    """A report must not hide where the model and the kernel differ, nor repeat what they have in common."""
+    same = Entry("squeeze", "one", "Is it so?", "Linux", "ok", "-8 MB: 1", "-8 MB: 1", "ptelab live one")
+    assert "    both say\n      -8 MB: 1\n    to repeat" in report.text([same])
+    other = report.text([replace(same, seen="-8 MB: 2")])
+    assert "    the model says\n      -8 MB: 1\n    the kernel says\n      -8 MB: 2\n" in other
+    assert "both say" not in other
 
 
 def test_a_wrong_age_is_noticed(tmp_path: Path) -> None:
