@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from ptelab import ir
-from ptelab.flow import Liveness
+from ptelab.flow import liveness
 from ptelab.layout import Layout
 from ptelab.loops import Loop, loops_of
 
@@ -112,7 +112,7 @@ class Analysis:
         for loop in loops_of(function, self._module, self._layout):
             self._loops.append((("var", function.name, loop.variable), loop))
             self._exempt |= loop.own
-        live = Liveness(function).before(0, 0) - set(function.params)
+        live = liveness(function).before(0, 0) - set(function.params)
         for name in live:
             self._constants.append((("var", function.name, name), 0, 0, f"{function.name}: {name} is read unset"))
         for block in function.blocks:

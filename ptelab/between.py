@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ptelab import ir
-from ptelab.flow import successors
+from ptelab.flow import calls, successors
 
 Point = tuple[int, int]
 """Block and statement; behind the last statement stands the block's terminator."""
@@ -30,10 +30,8 @@ class Between:
         for name in self._functions:
             if self._may_pass(name):
                 self._passes.add(name)
-            for b, block in enumerate(self._functions[name].blocks):
-                for i, stmt in enumerate(block.stmts):
-                    if isinstance(stmt, ir.Call):
-                        self._callers[stmt.function].append((name, b, i + 1))
+            for b, i, call in calls(self._functions[name]):
+                self._callers[call.function].append((name, b, i + 1))
         self._previous: dict[_Node, list[_Node]] = {}
         for node in self._nodes():
             for following in self._next(node):

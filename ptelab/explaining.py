@@ -18,7 +18,7 @@ from typing import Any
 from ptelab import ir
 from ptelab.coverage import Line, lines_of, runs_of
 from ptelab.exploration import Exploration
-from ptelab.flow import successors
+from ptelab.flow import called_from, calls, successors
 from ptelab.machine import possible_module
 from ptelab.scenario import Scenario
 from ptelab.values import TRAP
@@ -204,26 +204,15 @@ def _name(name: str) -> str:
 
 
 def _below(module: ir.Module, roots: Iterable[str]) -> list[ir.Function]:
-    seen: dict[str, ir.Function] = {}
     first = list(roots)
-    todo = list(first)
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen[name] = module.functions[name]
-            todo += _calls(module.functions[name])
-    return [f for name, f in seen.items() if name not in first]
-
-
-def _calls(function: ir.Function) -> Iterator[str]:
-    return (s.function for block in function.blocks for s in block.stmts if isinstance(s, ir.Call))
+    return [module.functions[name] for name in called_from(module.functions, first) if name not in first]
 
 
 def _situations(module: ir.Module, found: Exploration, claimed: Collection[str]) -> list[Situation]:
     callers: dict[str, set[str]] = {}
     for function in module.functions.values():
-        for callee in _calls(function):
-            callers.setdefault(callee, set()).add(_name(function.name))
+        for _, _, call in calls(function):
+            callers.setdefault(call.function, set()).add(_name(function.name))
     places: dict[str, list[tuple[ir.At, str]]] = {}
     for function in module.functions.values():
         for stmt in (s for b in function.blocks for s in b.stmts if isinstance(s, ir.Reach)):
@@ -278,7 +267,7 @@ def _branch(
         name = todo.pop(0)
         if name not in entered:
             entered[name] = None
-            todo += [callee for callee in _calls(module.functions[name]) if callee in never]
+            todo += [c.function for _, _, c in calls(module.functions[name]) if c.function in never]
     accesses = sum(ir.is_step(module, function, s) for s in stmts)
     for name in entered:
         behind = module.functions[name]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Data flow within one function: which variables a statement reads and writes, and which are live where."""
+"""Data flow within one function: which variables a statement reads and writes, which are live where, what it calls."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from ptelab import ir
 from ptelab.identity import by_identity
@@ -110,6 +110,18 @@ def calls(function: ir.Function) -> tuple[tuple[int, int, ir.Call], ...]:
         for i, stmt in enumerate(block.stmts)
         if isinstance(stmt, ir.Call)
     )
+
+
+def called_from(functions: Mapping[str, ir.Function], roots: Iterable[str]) -> list[str]:
+    """The functions that may run when the roots do, and the roots, each once."""
+    found: dict[str, None] = {}
+    todo = list(roots)
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found[name] = None
+            todo += [call.function for _, _, call in calls(functions[name])]
+    return list(found)
 
 
 @by_identity

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.flow import Liveness, defs, successors
+from ptelab.flow import defs, liveness, successors
 from ptelab.layout import Layout
 
 
@@ -132,7 +132,7 @@ def _problem(
     i: str,
     first: int,
 ) -> str:
-    blocks, live = function.blocks, Liveness(function)
+    blocks, live = function.blocks, liveness(function)
     raising = {s for n in body for s in _following(blocks[n]) if _raises(blocks[s])}
     made = {name for n in body for stmt in blocks[n].stmts for name in defs(stmt)}
     if kept := (made - {i}) & live.before(head, 0):

@@ -9,10 +9,10 @@ needs few words.  No scalar crosses a word.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ptelab import ir
+from ptelab.flow import called_from, calls
 from ptelab.layout import Layout
 from ptelab.link import Context, Program
 from ptelab.memory import Memory
@@ -91,7 +91,8 @@ class Packing:
             first = word
             for t in group:
                 self.thread_word[t] = word
-                bits = [self.position.width, *(ends[f] for f in reachable(program, [scenario.threads[t].root]))]
+                entered = called_from(program.module.functions, [scenario.threads[t].root])
+                bits = [self.position.width, *(ends[f] for f in entered)]
                 self.thread_words[t] = -(-max(bits) // 64)
                 word += self.thread_words[t]
             self.parts.append((first, word - first))
@@ -125,7 +126,8 @@ class Packing:
         ends: dict[str, int] = {}
         for name in program.order:
             code = program.codes[name]
-            bits = _Bits(max([self.position.width, *(ends[callee] for callee in _callees(program, name))]))
+            callees = [ends[call.function] for _, _, call in calls(code.function)]
+            bits = _Bits(max([self.position.width, *callees]))
             for slot in code.slots:
                 self.vars[name, slot] = bits.lane(self.layout.width(code.function.vars[slot]))
             for made in code.objects:
@@ -178,24 +180,3 @@ class Packing:
                         words[word] |= cells[column.base + i * column.parts + part] << shift
                 cells = cells[memory.size :]
         return words
-
-
-def _callees(program: Program, name: str) -> set[str]:
-    return {
-        stmt.function
-        for block in program.codes[name].function.blocks
-        for stmt in block.stmts
-        if isinstance(stmt, ir.Call)
-    }
-
-
-def reachable(program: Program, roots: Iterable[str]) -> set[str]:
-    """The functions that are called from the roots, and the roots."""
-    seen: set[str] = set()
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name not in seen:
-            seen.add(name)
-            todo += _callees(program, name)
-    return seen

@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from ptelab.alike import Analysis, Refused
+from ptelab.flow import called_from
 from ptelab.footprint import Footprints
 from ptelab.layout import Layout
 from ptelab.link import Context, Program
 from ptelab.memory import Column, Memory
-from ptelab.packing import Lane, Packing, reachable
+from ptelab.packing import Lane, Packing
 from ptelab.scenario import Scenario
 
 Choice = tuple[int, int]
@@ -56,10 +57,11 @@ class Symmetry:
         if own_cpu and any(t.daemon or t.cpu != n for n, t in enumerate(scenario.threads)):
             raise Refused("like threads are on different CPUs, beside hardware or out of order")
         self._program, self._memory = program, memory
-        names = reachable(program, [*(t.root for t in scenario.threads), final])
+        functions = program.module.functions
+        names = set(called_from(functions, [*(t.root for t in scenario.threads), final]))
         ordered = [n for n in program.order if n in names]
         self.alike = Analysis(
-            program.module, layout, ordered, self.ranges, own_cpu, reachable(program, [final])
+            program.module, layout, ordered, self.ranges, own_cpu, set(called_from(functions, [final]))
         ).result(final)
         self._nobody_keeps_a_number(Footprints(scenario, program), start)
         packing = Packing(scenario, program, layout, memory, [[t] for t in range(len(scenario.threads))])

@@ -41,10 +41,10 @@ LAYERS: dict[str, set[str]] = {
     "ample": {"ir", "footprint", "layout", "link", "scenario"},
     "reduce": {"identity", "ir", "link", "layout", "flow", "footprint", "scenario"},
     "values": {"flow", "identity", "ir", "layout", "link"},
-    "packing": {"ir", "layout", "link", "memory", "scenario"},
+    "packing": {"flow", "layout", "link", "memory", "scenario"},
     "loops": {"flow", "ir", "layout"},
     "alike": {"flow", "ir", "layout", "loops"},
-    "symmetry": {"alike", "footprint", "layout", "link", "memory", "packing", "scenario"},
+    "symmetry": {"alike", "flow", "footprint", "layout", "link", "memory", "packing", "scenario"},
     "machine": {
         "alike",
         "ample",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 
-from ptelab import ir
+from ptelab import flow, ir
 from ptelab.ample import Mode
 from ptelab.layout import Layout
 from ptelab.link import Code, Program
@@ -136,15 +136,8 @@ class Codegen:
 
     @functools.cached_property
     def _reachable(self) -> set[str]:
-        seen: set[str] = set()
-        todo = [t.root for t in self.scenario.threads] + [self.final]
-        while todo:
-            name = todo.pop()
-            if name not in seen:
-                seen.add(name)
-                for block in self.program.codes[name].function.blocks:
-                    todo += [s.function for s in block.stmts if isinstance(s, ir.Call)]
-        return seen
+        roots = [*(t.root for t in self.scenario.threads), self.final]
+        return set(flow.called_from(self.program.module.functions, roots))
 
     def _tables(self) -> str:
         program = self.program

@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from types import FrameType
 
-from ptelab import ir
+from ptelab import flow
 from ptelab.ample import Mode
 from ptelab.exploration import Choice, Exploration
 from ptelab.machine import Flagged, Machine, State
@@ -278,13 +278,8 @@ class Engine:
     # The initial state is built by the machine, which also takes the threads to their first stops.
     def _setup_lines(self) -> set[tuple[str, int]]:
         functions = self.machine.scenario.module.functions
-        seen: set[str] = set()
-        todo = [self.machine.scenario.setup]
-        while todo:
-            name = todo.pop()
-            if name in functions and name not in seen:
-                seen.add(name)
-                todo += [s.function for b in functions[name].blocks for s in b.stmts if isinstance(s, ir.Call)]
+        scenario = self.machine.scenario
+        seen = flow.called_from(functions, [scenario.setup] if scenario.setup else [])
         return {(s.at.file, s.at.line) for name in seen for b in functions[name].blocks for s in b.stmts}
 
     def _share_memory(self) -> None:

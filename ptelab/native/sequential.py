@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ptelab import ir
+from ptelab.flow import called_from
 from ptelab.layout import Layout
 from ptelab.memory import Column, Memory
 from ptelab.native.compiler import compile_text
@@ -58,7 +59,7 @@ class Sequential:
                 self.stack_memory[name] = memory = Memory(self.layout, ())
                 memory.add(self.layout, struct, 1)
         self.words = _HEAD_WORDS + self.memory.size
-        self.number = {name: n for n, name in enumerate(_reachable(module, roots))}
+        self.number = {name: n for n, name in enumerate(called_from(module.functions, roots))}
         self._stack_objects()
         text = "\n".join(_Coder(self, module.functions[name]).text() for name in self.number)
         self.events_at = self.words
@@ -107,18 +108,6 @@ class Sequential:
                         places.append(self.words)
                         self.words += self.stack_memory[stmt.struct].size
                         self.handles[name, b, i] = len(places)
-
-
-def _reachable(module: ir.Module, roots: Sequence[str]) -> list[str]:
-    found: list[str] = []
-    todo = list(roots)
-    while todo:
-        name = todo.pop()
-        if name not in found:
-            found.append(name)
-            blocks = module.functions[name].blocks
-            todo += [s.function for b in blocks for s in b.stmts if isinstance(s, ir.Call)]
-    return found
 
 
 _SIMPLE = {"+": "add", "-": "sub", "*": "mul", "//": "sdiv", "%": "srem", "&": "and", "|": "or", "^": "xor",
