@@ -112,6 +112,27 @@ def calls(function: ir.Function) -> tuple[tuple[int, int, ir.Call], ...]:
     )
 
 
+@by_identity
+def ways_back(function: ir.Function) -> frozenset[tuple[int, int]]:
+    """Where control goes back to the beginning of a loop: from block, to block."""
+    back: set[tuple[int, int]] = set()
+    on_way, seen = {0}, {0}
+    ways = [(0, iter(successors(function.blocks[0].term)))]
+    while ways:
+        block, rest = ways[-1]
+        to = next(rest, None)
+        if to is None:
+            on_way.discard(block)
+            ways.pop()
+        elif to in on_way:
+            back.add((block, to))
+        elif to not in seen:
+            seen.add(to)
+            on_way.add(to)
+            ways.append((to, iter(successors(function.blocks[to].term))))
+    return frozenset(back)
+
+
 def called_from(functions: Mapping[str, ir.Function], roots: Iterable[str]) -> list[str]:
     """The functions that may run when the roots do, and the roots, each once."""
     found: dict[str, None] = {}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptelab import ir, split
+from ptelab import ir, loops, split
 from ptelab.alike import Refused
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
@@ -24,7 +24,6 @@ from ptelab.scenario import Scenario
 from ptelab.symmetry import Symmetry
 from ptelab.values import Cells, Values, without_unreached
 
-LOCAL_STATEMENTS_MAX = 1_000_000
 """More statements than this without a stop: the code loops without ever touching shared state."""
 
 Frame = tuple[int, ...]
@@ -91,6 +90,7 @@ class _Run:
     events: list[Event] | None = None
     results: tuple[int, ...] = ()
     executed: set[ir.At] | None = None  # statements of blocks entered, and returns, if anybody wants to know
+    rounds: int = 0  # of loops that may go on for ever
 
 
 def compile_expr(expr: ir.Expr, layout: Layout) -> Evaluate:
@@ -205,6 +205,7 @@ class Machine:
         )
         stack = {f"nr_{name}": max(1, number) for name, number in self.program.stack_pools.items()}
         self.layout = Layout(module, scenario.params | stack)
+        self._unbounded = {n: loops.unbounded(c.function, self.layout) for n, c in self.program.codes.items()}
         self.memory = Memory(self.layout)
         self.stack_memory: dict[str, Memory] = {}
         for name in self.program.stack_pools:
@@ -431,7 +432,7 @@ class Machine:
 
     def _local(self, run: _Run) -> bool:
         """Run local statements; true when at a stop, false when the thread has ended."""
-        for _ in range(LOCAL_STATEMENTS_MAX):
+        while True:
             frame = run.frames[-1]
             block = frame.code.function.blocks[frame.block]
             if run.executed is not None:
@@ -452,8 +453,6 @@ class Machine:
             except _Blocked:
                 raise Flagged("bad_kernel_state", stmt.at, why="setup or a ghost function would block") from None
             frame.index += 1
-        at = run.frames[-1].code.function.at
-        raise Flagged("bad_kernel_state", at, why="loops without touching shared state")
 
     def _note(self, executed: set[ir.At], frame: _Frame, block: ir.Block) -> None:
         if frame.index == 0:
@@ -472,9 +471,9 @@ class Machine:
     def _terminate(self, run: _Run, frame: _Frame, term: ir.Term) -> None:
         match term:
             case ir.Jump(to=to):
-                frame.block, frame.index = to, 0
+                self._go_to(run, frame, to, term.at)
             case ir.Branch(cond=cond, then=then, orelse=orelse):
-                frame.block, frame.index = (then if self._value(cond)(frame.vars) else orelse), 0
+                self._go_to(run, frame, then if self._value(cond)(frame.vars) else orelse, term.at)
             case ir.Return(at=at, values=values):
                 results = tuple(self._value(e)(frame.vars) for e in values)
                 if run.events is not None:
@@ -494,6 +493,13 @@ class Machine:
                 for dst, value in zip(call.dsts, results, strict=False):
                     self._set(caller, dst, value, call.at)
                 caller.index += 1
+
+    def _go_to(self, run: _Run, frame: _Frame, block: int, at: ir.At) -> None:
+        if (frame.block, block) in self._unbounded[frame.code.function.name]:
+            run.rounds += 1
+            if run.rounds > loops.ROUNDS_MAX:
+                raise Flagged("bad_kernel_state", at, why="loops without touching shared state")
+        frame.block, frame.index = block, 0
 
     def _execute(self, run: _Run, frame: _Frame, stmt: ir.Stmt) -> None:
         v = frame.vars

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptelab import checking, machine, programs
+from ptelab import checking, programs
 from ptelab.checking import Options
 from ptelab.reduce import NONE, REDUCTIONS
 
@@ -296,11 +296,11 @@ def test_reading_what_nobody_writes_is_no_step(
     assert (states[0] < states[1]) == more
 
 
-def test_a_read_before_a_loop_is_no_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_a_read_before_a_loop_is_no_step(tmp_path: Path, engine: checking.EngineName) -> None:
     """Nor may it be one in a loop or before: the flag of the loop would come later, or never."""
-    monkeypatch.setattr(machine, "LOCAL_STATEMENTS_MAX", 1000)  # the native engine does not give up
     file = tmp_path / "loop.py"
     file.write_text(LOOP, encoding="utf-8")
     for reductions in (NONE, frozenset(REDUCTIONS) - {"constant"}, frozenset(REDUCTIONS)):
-        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine="machine"))
+        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine))
         assert set(found.flags) == {"bad_kernel_state", "second"}

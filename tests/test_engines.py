@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ptelab import ir
+from ptelab import ir, loops
 from ptelab.exploration import Exploration, format_choices, parse_choices
 from ptelab.ir import At, Bin, Block, Branch, Const, Field, Jump, Place, Return, Self, Struct, Type, Var
 from ptelab.machine import Machine
@@ -144,7 +144,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         made: list[ir.Stmt] = [ir.New(AT, "s", "S"), ir.Assign(AT, "h", ONE)]
         back = draw(st.booleans())
         first, second = draw(stmts()), (draw(stmts()) if count == 2 else [])
-        if back:  # a loop that no stop interrupts would never end
+        if back and draw(st.booleans()):  # else it may be a loop that no stop interrupts
             first = [*first, ir.Choose(AT, "a", ONE)]
         loop = Branch(AT, cond, 1, 2) if back else Branch(AT, cond, 2, 3)
         module.functions[f"P{n}"] = function(f"P{n}", (), (), [
@@ -285,6 +285,14 @@ def tails(draw: st.DrawFn) -> Scenario:
     ], True)  # fmt: skip
     params = {"nr_G": 2, "nr_M": 1, "NR_CPUS": 2, "NR_THREADS": len(threads)}
     return Scenario("tails", module, params, tuple(threads))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_rounds() -> Iterator[None]:
+    """Loops without a stop are given up soon enough for how often exactly to matter."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loops, "ROUNDS_MAX", 6)
+        yield
 
 
 STATES_MAX = 3000

@@ -385,7 +385,36 @@ def program() -> None:
 def final() -> tuple[u16, u16]:
     return at(Word, 0).a, at(Word, 0).b
 """
-TRAPS = {"rest": REST, "names": NAMES, "choices": CHOICES, "wide": WIDE, "queue": QUEUE, "arithmetic": ARITHMETIC}
+WAITING = """
+@struct
+class Word:
+    a: u2
+    told: u2
+
+
+def waited(n: u2, by: u2) -> u2:
+    rounds: u2 = 0
+    while rounds != n:
+        rounds = (rounds + by) & 3
+    return rounds
+
+
+@thread()
+def program() -> None:
+    n: u2 = choose(4)
+    at(Word, 0).a = n
+    at(Word, 0).told = waited(n, 2)
+
+
+@ghost
+def final() -> u2:
+    n: u2 = at(Word, 0).a
+    return waited(1, 1 - (n >> 1)) + at(Word, 0).told
+"""
+TRAPS = {
+    "rest": REST, "names": NAMES, "choices": CHOICES, "wide": WIDE, "queue": QUEUE, "arithmetic": ARITHMETIC,
+    "waiting": WAITING,
+}  # fmt: skip
 
 
 def trap(tmp_path: Path, name: str) -> Scenario:

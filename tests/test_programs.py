@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ptelab import checking, machine, programs
+from ptelab import checking, loops, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
@@ -140,13 +140,81 @@ def test_a_divisor_that_is_set_to_zero_is_refused(engine: str, tmp_path: Path) -
     assert result.exit_code == 2 and "DIVISOR is 0" in result.stderr and result.stderr.count("\n") == 1
 
 
-def test_the_reference_machine_gives_up_on_an_empty_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A loop without a statement must not end in a traceback."""
-    monkeypatch.setattr(machine, "LOCAL_STATEMENTS_MAX", 1000)
+WAITING = """
+from __future__ import annotations
+from typing import Annotated, TypeAlias
+from ptelab.lang import at, choose, ghost, struct, thread, u1, upto
+
+Wide: TypeAlias = Annotated[int, upto((1 << 40) - 1)]
+
+@struct
+class Words:
+    own: u1
+    told: u1
+
+@thread()
+def program() -> None:
+    n: u1 = choose(2)
+    at(Words, 0).told = n
+    i: Wide = 0
+    if n == 0:
+{}
+
+@ghost
+def final() -> u1:
+    return at(Words, 0).told
+"""
+COUNTING = """
+from __future__ import annotations
+from ptelab.lang import at, choose, struct, thread, u16
+
+@struct
+class Words:
+    value: u16
+
+@thread()
+def program() -> None:
+    end: u16 = choose(1) + {}
+    total: u16 = 0
+    for i in range(40):
+        for j in range(40):
+            total = total + i + j
+    for j in range(2):
+        at(Words, 0).value = total
+        k: u16 = 0
+        while k < end:
+            k = k + 1
+"""
+
+
+@pytest.mark.parametrize("engine", checking.ENGINES)
+@pytest.mark.parametrize("lines", [
+    ["while True:", "    pass"], ["while at(Words, 0).own == n:", "    pass"],
+    ["while i < 40:", "    if n == 0:", "        i = 0", "    i = i + 1"],
+    ["while True:", "    if i > 1 << 39:", "        n = i & 1", "        if i < 40:", "            pass", "        else:",
+     "            break", "    i = i + 1"],
+], ids=["nothing", "word", "back", "passed by"])  # fmt: skip
+def test_a_loop_without_a_step_is_given_up(
+    engine: str, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop that waits for what nobody does must neither end in a traceback nor never."""
+    monkeypatch.setattr(loops, "ROUNDS_MAX", 1000)
     file = tmp_path / "loop.py"
-    file.write_text(ARITHMETIC.format("1\n    while True:\n        pass"), encoding="utf-8")
-    result = run(file, "--engine", "machine")
-    assert result.exit_code == 1 and "Flag bad_kernel_state" in result.stdout
+    file.write_text(WAITING.format("\n".join(" " * 8 + line for line in lines)), encoding="utf-8")
+    result = run(file, "--engine", engine)
+    assert result.exit_code == 1 and "Flag bad_kernel_state" in result.stdout and ".told=1" in result.stdout
+    assert "loops without touching shared state (loop.py:19)" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_long_loops_that_end_are_not_given_up(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither rounds of loops that count to a number may be counted, nor those of other transitions."""
+    monkeypatch.setattr(loops, "ROUNDS_MAX", 40)
+    file = tmp_path / "loop.py"
+    for bound, status in (("40", 0), ("41", 1)):
+        file.write_text(COUNTING.format(bound), encoding="utf-8")
+        result = run(file, "--engine", engine)
+        assert result.exit_code == status, result.output
 
 
 LONG = """

@@ -380,6 +380,7 @@ var may: val; nf: val; ns: val; st: val; r: results;
 begin
   may := at[t] <= {chooses} ? 2 : 1;
   stand(at[t] + 0, nf, ns);
+  r[{rounds}] := 0;
   st := {go};
   while st = {go} do
     continue_in({arguments});
@@ -395,6 +396,7 @@ end;
 procedure judge(t: thread; cpu: val; alt: val);
 var may: val; nf: val; ns: val; st: val; r: results;
 begin
+  r[{rounds}] := 0;
   f{final}({arguments});
   if st >= {first_flag} then
     report(st + 0);
@@ -434,7 +436,7 @@ def murphi(plan: Plan, file: str, command: str) -> str:
         "title": plan.scenario.name, "command": command, "file": file, "huge": 1 << VALUE_BITS, "bits": VALUE_BITS,
         "last_thread": len(threads) - 1,
         "signature": _SIGNATURE, "arguments": _ARGUMENTS,
-        "results": max([1, *(len(p.function.results) for p in plan.parts.values())]) - 1,
+        "results": plan.results, "rounds": plan.rounds,
         "variables": "\n".join(_variables(plan, coder)),
         "functions": "\n\n".join(coder.function(p) for p in plan.parts.values()),
         "quiet": " & ".join(_rests(plan, slots, t) for t in range(len(threads))),

@@ -47,6 +47,7 @@ class Segment:
     """Statements that run one after the other; what comes behind is `following`, `call` or `term`."""
 
     number: int
+    block: int
     stop: Stop | None = None
     stmts: list[tuple[int, int, ir.Stmt]] = field(default_factory=list)  # with block and index
     term: ir.Term | None = None
@@ -121,6 +122,9 @@ class Plan:
         self.chooses = sum(place.choose for place in self.places)
         """Places up to this number are before a choose."""
         self._place_at = {(place.part.name, place.segment): place for place in self.places}
+        self.results = max([1, *(len(p.function.results) for p in self.parts.values())])
+        self.rounds = self.results
+        """Behind the results there is room for a number: how often loops that might go on for ever have gone round."""
         self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock", LEFT_OUT]
         self.situations = sorted(start.reached)
         self._names()
@@ -271,12 +275,12 @@ def _segments(code: Code, kept: set[int]) -> tuple[list[Segment], dict[int, int]
     segments: list[Segment] = []
     block_at: dict[int, int] = {}
 
-    def begin(stop: Stop | None = None) -> Segment:
-        segments.append(Segment(len(segments), stop))
+    def begin(block: int, stop: Stop | None = None) -> Segment:
+        segments.append(Segment(len(segments), block, stop))
         return segments[-1]
 
     for b, block in enumerate(code.function.blocks):
-        now = begin()
+        now = begin(b)
         block_at[b] = now.number
         if b not in kept:
             now.left_out = True
@@ -286,7 +290,7 @@ def _segments(code: Code, kept: set[int]) -> tuple[list[Segment], dict[int, int]
             if stop is not None:
                 if now.stmts or now.resumed is not None:
                     now.following = len(segments)
-                    now = begin(stop)
+                    now = begin(b, stop)
                 else:
                     now.stop = stop
             now.stmts.append((b, i, stmt))
@@ -294,7 +298,7 @@ def _segments(code: Code, kept: set[int]) -> tuple[list[Segment], dict[int, int]
             if call is not None:
                 assert isinstance(stmt, ir.Call)
                 now.call, now.following = call, len(segments)
-                now = begin()
+                now = begin(b)
                 now.resumed = stmt
         now.term = block.term
     return segments, block_at

@@ -138,6 +138,7 @@ static int move(const word *s, int t, int alternative)
   MAY = place_choose[place] ? 2 : 1;
   NF = place_function[place];
   NS = place_segment[place];
+  R[{rounds}] = 0;
   do
     st = NF(NS);
   while (st == {go});
@@ -172,6 +173,7 @@ static void judge(const word *s)
   T = 0;
   CPU = 0;
   P = W + thread_word[0];
+  R[{rounds}] = 0;
   st = f{final}();
   if (st >= {first_flag}) {{
     flagged[st - {first_flag}] = 1;
@@ -254,11 +256,10 @@ def promela(plan: Plan, file: str, command: str) -> str:
     state, constant = packed.initial()
     threads = plan.scenario.threads
     outcomes = len(plan.final.function.results)
-    results = max([1, *(len(p.function.results) for p in plan.parts.values())])
     words = {
         "words": packed.words, "word_type": _WORDS[packed.word_bits],
         "constant_words": packed.constant_words, "initial": _list(state),
-        "constant": _list(constant), "results": results, "outcomes": outcomes,
+        "constant": _list(constant), "results": plan.results + 1, "rounds": plan.rounds, "outcomes": outcomes,
         "outcome_words": max(1, outcomes), "flags": len(plan.flags), "situations": max(1, len(plan.situations)),
         "situations_seen": _list([int(s in plan.start.reached) for s in plan.situations] or [0]),
         "flag_names": _strings(plan.flags), "situation_names": _strings(plan.situations or [""]),

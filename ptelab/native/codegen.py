@@ -25,6 +25,7 @@ from ptelab.native.scratch import (
     SCRATCH_ALTERNATIVE,
     SCRATCH_CPU,
     SCRATCH_RETURN,
+    SCRATCH_ROUNDS,
     SCRATCH_THREAD,
 )
 from ptelab.packing import Packing
@@ -186,6 +187,7 @@ class Codegen:
         e.store_word("%scr", SCRATCH_THREAD, "%thread")
         e.store_word("%scr", SCRATCH_CPU, self.table(e, "thread_cpu", "%thread"))
         e.store_word("%scr", SCRATCH_ALTERNATIVE, "%alternative")
+        e.store_word("%scr", SCRATCH_ROUNDS, 0)
         vpc = str(e.op("and", e.load_word("%tp", 0), self.packing.position.mask))
         where, context = self.table(e, "where_of", vpc), self.table(e, "context_of", vpc)
         function = self.table(e, "function_of", vpc)
@@ -270,6 +272,7 @@ class Codegen:
         e.do(f"%tp = getelementptr i64, ptr %st, i64 {word(self.packing.thread_word[0])}")
         e.store_word("%scr", SCRATCH_THREAD, 0)
         e.store_word("%scr", SCRATCH_CPU, 0)
+        e.store_word("%scr", SCRATCH_ROUNDS, 0)
         call = f"call i64 @f{self.number[self.final]}(ptr %st, ptr %tp, ptr %scr)"
         e.do(f"ret i64 {e.emit(call)}")
         return "\n".join(["define i64 @final(i64 %state, i64 %scratch) {", *e.lines, "}"])

@@ -7,13 +7,20 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ptelab import flow, ir
+from ptelab import flow, ir, loops
 from ptelab.link import CallSite, Code, Stop
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.expressions import Expressions
 from ptelab.native.known import Known
 from ptelab.native.places import Places
-from ptelab.native.scratch import NO_ALTERNATIVE, SCRATCH_ALTERNATIVE, SCRATCH_CPU, SCRATCH_THREAD, SCRATCH_VALUES
+from ptelab.native.scratch import (
+    NO_ALTERNATIVE,
+    SCRATCH_ALTERNATIVE,
+    SCRATCH_CPU,
+    SCRATCH_ROUNDS,
+    SCRATCH_THREAD,
+    SCRATCH_VALUES,
+)
 from ptelab.packing import Lane
 
 if TYPE_CHECKING:
@@ -37,6 +44,7 @@ class FunctionCoder(Emitter):
         self._in_memory: dict[str, None] = {}
         self._leaves: dict[int, None] = {} if within is None else within._leaves  # statuses that are returned early
         self._early = False  # whether some early return is not among them
+        self._unbounded = loops.unbounded(self.function, shared.layout)
         self._only_way: dict[int, int | None] = {}
         self._after: dict[int, Known] = {}  # block → what is known where it begins
 
@@ -385,14 +393,27 @@ class FunctionCoder(Emitter):
     def _terminator(self, number: int, term: ir.Term) -> None:
         match term:
             case ir.Jump(to=to):
+                if (number, to) in self._unbounded:
+                    self._count_round(1)
                 self._go_on(number, (to,))
                 self.jump(f"b{to}")
             case ir.Branch(cond=cond, then=then, orelse=orelse):
                 test = self.expressions.test(cond)
+                if (number, then) in self._unbounded and (number, orelse) in self._unbounded:
+                    self._count_round(1)
+                elif (number, then) in self._unbounded:
+                    self._count_round(self.as_word(test))
+                elif (number, orelse) in self._unbounded:
+                    self._count_round(self.op("xor", self.as_word(test), 1))
                 self._go_on(number, (then, orelse))
                 self.branch(test, f"b{then}", f"b{orelse}")
             case ir.Return(values=values):
                 self._return(values)
+
+    def _count_round(self, times: Operand) -> None:
+        rounds = self.op("add", self.load_word("%scr", SCRATCH_ROUNDS), times)
+        self.store_word("%scr", SCRATCH_ROUNDS, rounds)
+        self.raise_if(self.compare("ugt", rounds, loops.ROUNDS_MAX), "bad_kernel_state")
 
     def _statement(self, number: int, index: int, stmt: ir.Stmt) -> None:
         stop = self.code.stop_at.get((number, index))
