@@ -137,6 +137,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         Block([ir.Load(AT, ("q",), g("fixed"))], Branch(AT, Bin("==", Var("a"), Var("q")), 1, 2)),
         Block(checked, Jump(AT, 2)), Block([], Return(AT, ())),
     ])  # fmt: skip
+    turn: list[ir.Stmt] = [ir.Assign(AT, "b", Bin("&", Bin("+", Var("b"), draw(small)), Const(7)))]
+    again = Bin(draw(st.sampled_from(["<", "!="])), Var("b"), Var("a"))
+    module.functions["turns"] = function("turns", ("a",), (U3,), [  # no step, and perhaps no end
+        Block([], Jump(AT, 1)), Block(turn, Branch(AT, again, 1, 2)), Block([], Return(AT, (Var("b"),))),
+    ])  # fmt: skip
     count = draw(st.integers(2, 3))
     threads = []
     for n in range(count):
@@ -144,6 +149,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         made: list[ir.Stmt] = [ir.New(AT, "s", "S"), ir.Assign(AT, "h", ONE)]
         back = draw(st.booleans())
         first, second = draw(stmts()), (draw(stmts()) if count == 2 else [])
+        if draw(st.integers(0, 3)) == 0:
+            first.insert(draw(st.integers(0, len(first))), ir.Call(AT, ("a",), "turns", (draw(values),)))
         if back and draw(st.booleans()):  # else it may be a loop that no stop interrupts
             first = [*first, ir.Choose(AT, "a", ONE)]
         loop = Branch(AT, cond, 1, 2) if back else Branch(AT, cond, 2, 3)
