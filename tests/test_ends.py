@@ -296,6 +296,38 @@ def test_reading_what_nobody_writes_is_no_step(
     assert (states[0] < states[1]) == more
 
 
+LATE = (
+    ANSWER.split("@daemon")[0].replace("ghost,", "ghost, reach,")
+    + """
+@thread()
+def program() -> None:
+    at(Words, 0).own = 1
+    at(Words, 0).last = 1
+
+@daemon(cpu=0)
+def interrupt() -> None:
+    while True:
+        if choose(2):
+            if at(Words, 0).last == 1:
+                reach("late")
+            elif at(Words, 0).own == 1:
+                reach("before")
+"""
+)
+
+
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_nothing_happens_when_the_run_is_over(tmp_path: Path, engine: checking.EngineName) -> None:
+    """A situation must not be noted, nor a line called executed, where hardware may do nothing any more."""
+    file = tmp_path / "late.py"
+    file.write_text(LATE, encoding="utf-8")
+    line = LATE.split("\n").index('                reach("late")') + 1
+    for reductions in (NONE, None):
+        found = checking.explore_scenario(programs.read(file, {}, reductions), Options(engine=engine, coverage=True))
+        assert found.reached == {"before"} and ("late.py", line) not in found.covered
+        assert engine == "machine" or ("late.py", line + 2) in found.covered  # which the native engine alone notes
+
+
 @pytest.mark.parametrize("engine", checking.ENGINES)
 def test_a_read_before_a_loop_is_no_step(tmp_path: Path, engine: checking.EngineName) -> None:
     """Nor may it be one in a loop or before: the flag of the loop would come later, or never."""

@@ -60,9 +60,8 @@ class Progress:
 def _search() -> compiler.Library:
     """The search, which is the same for all programs."""
     folder = resources.files("ptelab.native")
-    source = "".join(
-        folder.joinpath(name).read_text() for name in ("explorer.py", "tables.py", "columns.py", "prints.py")
-    )
+    names = ("explorer.py", "finding.py", "tables.py", "columns.py", "prints.py")
+    source = "".join(folder.joinpath(name).read_text() for name in names)
     return compiler.compile_text(lowlevel.translate(source, {}, {}), OPTIMISED)
 
 
