@@ -169,12 +169,7 @@ def _control(
     return found[0] if len(found) == 1 else None
 
 
-def _problem(
-    function: ir.Function,
-    module: ir.Module,
-    layout: Layout,
-    range_: _Range,
-) -> str:
+def _problem(function: ir.Function, module: ir.Module, layout: Layout, range_: _Range) -> str:
     i, head, body = range_.variable, range_.head, range_.body
     blocks, live = function.blocks, liveness(function)
     raising = {s for n in body for s in _following(blocks[n]) if _raises(blocks[s])}

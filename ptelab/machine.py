@@ -24,8 +24,6 @@ from ptelab.scenario import Scenario
 from ptelab.symmetry import Symmetry
 from ptelab.values import Cells, Values, without_unreached
 
-"""More statements than this without a stop: the code loops without ever touching shared state."""
-
 Frame = tuple[int, ...]
 ThreadState = tuple[int, tuple[Frame, ...]]
 """The position (vpc), and the kept variables and stack objects of each function in progress, outermost first."""
