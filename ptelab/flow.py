@@ -114,7 +114,10 @@ def calls(function: ir.Function) -> tuple[tuple[int, int, ir.Call], ...]:
 
 @by_identity
 def ways_back(function: ir.Function) -> frozenset[tuple[int, int]]:
-    """Where control goes back to the beginning of a loop: from block, to block."""
+    """Where control goes back to the beginning of a loop: from block, to block.
+
+    As loops have one way in, these are the same ways whatever else is left out of the function.
+    """
     back: set[tuple[int, int]] = set()
     on_way, seen = {0}, {0}
     ways = [(0, iter(successors(function.blocks[0].term)))]

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field, replace
 
 from ptelab import flow, ir
 
+ROUNDS_MAX = 300_000
+"""How often loops may go round within one transition; more often is for ever."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stop:
@@ -56,6 +59,7 @@ class Code:
     slots: tuple[str, ...] = ()  # variables that have to be kept between transitions
     objects: list[StackObject] = field(default_factory=list)
     may_stop: bool = False
+    ways_back: frozenset[tuple[int, int]] = frozenset()  # to the beginning of a loop: from block, to block
     live_in: list[set[str]] = field(default_factory=list)  # variables live where each block begins
     stop_at: dict[tuple[int, int], Stop] = field(default_factory=dict)
     call_at: dict[tuple[int, int], CallSite] = field(default_factory=dict)
@@ -114,7 +118,7 @@ class Program:
         return is_stop(self.module, self.free_fields, function, stmt)
 
     def _code(self, function: ir.Function, keep_dead: bool) -> Code:
-        code = Code(function)
+        code = Code(function, ways_back=flow.ways_back(function))
         live = flow.liveness(function)
         code.live_in = live.live_in
         kept: set[str] = set(function.vars) if keep_dead else set()

@@ -3,8 +3,6 @@
 
 A loop cannot if every round does the same but for its `i` and leaves nothing behind: no round writes memory or a
 variable that a later one or the code behind the loop reads, and there is one way at most to leave it early.
-
-All other loops might go on for ever without a step.  Their rounds are counted (`unbounded`).
 """
 
 from __future__ import annotations
@@ -13,11 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ptelab import ir
-from ptelab.flow import defs, liveness, successors, ways_back
+from ptelab.flow import defs, liveness, successors
 from ptelab.layout import Layout
-
-ROUNDS_MAX = 100_000
-"""How often loops may go round within one transition, all together, but for those that count to a smaller number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,48 +29,17 @@ class Loop:
 
 def loops_of(function: ir.Function, module: ir.Module, layout: Layout) -> Iterator[Loop]:
     """The counting loops of a function."""
-    before = _before(function)
-    for n, block in enumerate(function.blocks):
-        for stmt in block.stmts:
-            match stmt:
-                case ir.Assign(dst=name, value=ir.Bin("+", ir.Var(other), ir.Const(1))) if name == other:
-                    range_ = _range(function, layout, before, n, stmt)
-                    if range_ is not None and range_.own >= _assignments(function, name):
-                        problem = _problem(function, module, layout, range_)
-                        where = f"{stmt.at.file}:{stmt.at.line} ({function.name})"
-                        yield Loop(name, range_.first, range_.end, range_.own, problem, where)
-
-
-def unbounded(function: ir.Function, layout: Layout) -> frozenset[tuple[int, int]]:
-    """The ways back (from block, to block) of loops that may go round more often than ROUNDS_MAX, or for ever."""
-    back = ways_back(function)
-    if not back:
-        return back
-    before = _before(function)
-    return frozenset((latch, head) for latch, head in back if not _is_short(function, layout, before, latch))
-
-
-def _is_short(function: ir.Function, layout: Layout, before: dict[int, list[int]], latch: int) -> bool:
-    match function.blocks[latch].stmts[-1:]:
-        case [ir.Assign(dst=name, value=ir.Bin("+", ir.Var(other), ir.Const(1))) as step] if name == other:
-            range_ = _range(function, layout, before, latch, step)
-            if range_ is None:
-                return False
-            always = range_.control == range_.head or before[latch] == [range_.control]
-            return always and range_.end - range_.first <= ROUNDS_MAX
-    return False
-
-
-def _assignments(function: ir.Function, name: str) -> set[int]:
-    return {id(stmt) for block in function.blocks for stmt in block.stmts if name in defs(stmt)}
-
-
-def _before(function: ir.Function) -> dict[int, list[int]]:
     before: dict[int, list[int]] = {n: [] for n in range(len(function.blocks))}
     for n, block in enumerate(function.blocks):
         for s in _following(block):
             before[s].append(n)
-    return before
+    for n, block in enumerate(function.blocks):
+        for stmt in block.stmts:
+            match stmt:
+                case ir.Assign(dst=name, value=ir.Bin("+", ir.Var(other), ir.Const(1))) if name == other:
+                    loop = _loop(function, module, layout, before, n, stmt)
+                    if loop is not None:
+                        yield loop
 
 
 # Where control goes from a block; nowhere from one that raises a flag.
@@ -96,22 +60,9 @@ def _number(expr: ir.Expr, layout: Layout) -> int | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Range:
-    """The blocks of a loop that counts."""
-
-    variable: str
-    first: int
-    end: int
-    head: int
-    body: set[int]
-    control: int  # the block that decides whether there is another round
-    own: frozenset[int]  # as in Loop
-
-
-def _range(
-    function: ir.Function, layout: Layout, before: dict[int, list[int]], latch: int, step: ir.Assign
-) -> _Range | None:
+def _loop(
+    function: ir.Function, module: ir.Module, layout: Layout, before: dict[int, list[int]], latch: int, step: ir.Assign
+) -> Loop | None:
     blocks, i = function.blocks, step.dst
     term = blocks[latch].term
     if not isinstance(term, ir.Jump) or blocks[latch].stmts[-1] is not step:
@@ -132,10 +83,12 @@ def _range(
     first = next(iter(firsts))
     assert first is not None
     block, end = control
-    if sum(i in defs(stmt) for n in body for stmt in blocks[n].stmts) != 1:
+    ends = [stmt for b in blocks for stmt in b.stmts if i in defs(stmt)]
+    if len(ends) != 1 + len(starts):
         return None
     own = frozenset([id(step), id(blocks[block].term), *(id(stmt) for _, stmt in starts)])
-    return _Range(i, first, end, head, body, block, own)
+    problem = _problem(function, module, layout, body, head, control, i, first)
+    return Loop(i, first, end, own, problem, f"{step.at.file}:{step.at.line} ({function.name})")
 
 
 def _start(block: ir.Block, i: str, layout: Layout) -> tuple[int | None, ir.Stmt | None]:
@@ -169,14 +122,22 @@ def _control(
     return found[0] if len(found) == 1 else None
 
 
-def _problem(function: ir.Function, module: ir.Module, layout: Layout, range_: _Range) -> str:
-    i, head, body = range_.variable, range_.head, range_.body
+def _problem(
+    function: ir.Function,
+    module: ir.Module,
+    layout: Layout,
+    body: set[int],
+    head: int,
+    control: tuple[int, int],
+    i: str,
+    first: int,
+) -> str:
     blocks, live = function.blocks, liveness(function)
     raising = {s for n in body for s in _following(blocks[n]) if _raises(blocks[s])}
     made = {name for n in body for stmt in blocks[n].stmts for name in defs(stmt)}
     if kept := (made - {i}) & live.before(head, 0):
         return f"one round sees {min(kept)} of another"
-    round_ = _Round(function, module, layout, i, range(range_.first, range_.end))
+    round_ = _Round(function, module, layout, i, range(first, control[1]))
     for n in sorted(body | raising):
         for stmt in blocks[n].stmts:
             if i not in defs(stmt):
@@ -186,7 +147,7 @@ def _problem(function: ir.Function, module: ir.Module, layout: Layout, range_: _
                 continue
             if seen := made & live.before(s, 0):
                 return f"what is behind the loop sees {min(seen)}"
-            if n != range_.control:
+            if n != control[0]:
                 round_.ways.add(f"block {s}")
         if isinstance(blocks[n].term, ir.Return) and n not in raising:
             round_.ways.add(f"block {n}")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ptelab import ir, loops, split
+from ptelab import ir, link, split
 from ptelab.alike import Refused
 from ptelab.ample import Ample, holds
 from ptelab.layout import Layout
@@ -88,7 +88,7 @@ class _Run:
     events: list[Event] | None = None
     results: tuple[int, ...] = ()
     executed: set[ir.At] | None = None  # statements of blocks entered, and returns, if anybody wants to know
-    rounds: int = 0  # of loops that may go on for ever
+    rounds: int = 0  # of loops
 
 
 def compile_expr(expr: ir.Expr, layout: Layout) -> Evaluate:
@@ -203,7 +203,6 @@ class Machine:
         )
         stack = {f"nr_{name}": max(1, number) for name, number in self.program.stack_pools.items()}
         self.layout = Layout(module, scenario.params | stack)
-        self._unbounded = {n: loops.unbounded(c.function, self.layout) for n, c in self.program.codes.items()}
         self.memory = Memory(self.layout)
         self.stack_memory: dict[str, Memory] = {}
         for name in self.program.stack_pools:
@@ -493,9 +492,9 @@ class Machine:
                 caller.index += 1
 
     def _go_to(self, run: _Run, frame: _Frame, block: int, at: ir.At) -> None:
-        if (frame.block, block) in self._unbounded[frame.code.function.name]:
+        if (frame.block, block) in frame.code.ways_back:
             run.rounds += 1
-            if run.rounds > loops.ROUNDS_MAX:
+            if run.rounds > link.ROUNDS_MAX:
                 raise Flagged("bad_kernel_state", at, why="loops without touching shared state")
         frame.block, frame.index = block, 0
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ptelab import ir, loops
+from ptelab import ir, link
 from ptelab.exploration import Exploration, format_choices, parse_choices
 from ptelab.ir import At, Bin, Block, Branch, Const, Field, Jump, Place, Return, Self, Struct, Type, Var
 from ptelab.machine import Machine
@@ -298,7 +298,7 @@ def tails(draw: st.DrawFn) -> Scenario:
 def few_rounds() -> Iterator[None]:
     """Loops without a stop are given up soon enough for how often exactly to matter."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loops, "ROUNDS_MAX", 6)
+        patch.setattr(link, "ROUNDS_MAX", 6)
         yield
 
 

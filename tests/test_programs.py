@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from ptelab import checking, loops, programs
+from ptelab import checking, link, programs
 from ptelab.checking import Options
 from ptelab.cli import cli
 from ptelab.exploration import Exploration
@@ -166,20 +166,28 @@ def final() -> u1:
 """
 COUNTING = """
 from __future__ import annotations
-from ptelab.lang import at, choose, struct, thread, u16
+from ptelab.lang import at, choose, struct, thread, u1, u16
 
 @struct
 class Words:
+    never: u1
     value: u16
 
 @thread()
 def program() -> None:
     end: u16 = choose(1) + {}
     total: u16 = 0
-    for i in range(40):
-        for j in range(40):
-            total = total + i + j
-    for j in range(2):
+    for i in range(3):
+        j: u16 = 0
+        while j < 4:
+            if at(Words, 0).never == 1:
+                j = 0
+            if j < 8:
+                total = total + i
+            else:
+                total = 9
+            j = j + 1
+    for i in range(2):
         at(Words, 0).value = total
         k: u16 = 0
         while k < end:
@@ -198,7 +206,7 @@ def test_a_loop_without_a_step_is_given_up(
     engine: str, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop that waits for what nobody does must neither end in a traceback nor never."""
-    monkeypatch.setattr(loops, "ROUNDS_MAX", 1000)
+    monkeypatch.setattr(link, "ROUNDS_MAX", 1000)
     file = tmp_path / "loop.py"
     file.write_text(WAITING.format("\n".join(" " * 8 + line for line in lines)), encoding="utf-8")
     result = run(file, "--engine", engine)
@@ -206,15 +214,37 @@ def test_a_loop_without_a_step_is_given_up(
     assert "loops without touching shared state (loop.py:19)" in " ".join(result.stdout.split())
 
 
+@pytest.mark.parametrize("reductions", [(), ("--no-reduce",), ("--without", "unreached")], ids=" ".join)
 @pytest.mark.parametrize("engine", checking.ENGINES)
-def test_long_loops_that_end_are_not_given_up(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither rounds of loops that count to a number may be counted, nor those of other transitions."""
-    monkeypatch.setattr(loops, "ROUNDS_MAX", 40)
+def test_rounds_are_those_of_one_transition(
+    engine: str, reductions: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounds of other transitions must not be counted, and with some reduction neither more nor fewer."""
+    monkeypatch.setattr(link, "ROUNDS_MAX", 3 * 4 + 2 + 28 + 1)
     file = tmp_path / "loop.py"
-    for bound, status in (("40", 0), ("41", 1)):
-        file.write_text(COUNTING.format(bound), encoding="utf-8")
-        result = run(file, "--engine", engine)
+    for end, status in (("28", 0), ("29", 1)):
+        file.write_text(COUNTING.format(end), encoding="utf-8")
+        result = run(file, "--engine", engine, *reductions)
         assert result.exit_code == status, result.output
+
+
+@pytest.mark.parametrize("engine", checking.ENGINES)
+def test_many_arguments_disturb_nothing(engine: str, tmp_path: Path) -> None:
+    """Arguments, however many, must not be written over what else the compiled code keeps."""
+    names = [f"a{n}" for n in range(400)]
+    takes = ", ".join(f"{name}: u16" for name in names)
+    lines = [
+        "from ptelab.lang import at, ghost, struct, thread, u16", "@struct", "class Words:", "    value: u16",
+        f"def many({takes}) -> u16:", "    i: u16 = 0", "    at(Words, 0).value = 1", "    while i != 9:",
+        "        i = i + 1", *(f"    i = i ^ {name}" for name in names), "    at(Words, 0).value = i", "    return i",
+        "@thread()", "def program() -> None:", f"    n: u16 = many({', '.join(map(str, range(1, 401)))})",
+        "    at(Words, 0).value = at(Words, 0).value + n",
+        "@ghost", "def final() -> u16:", "    return at(Words, 0).value",
+    ]  # fmt: skip
+    file = tmp_path / "many.py"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    result = run(file, "--engine", engine)
+    assert result.exit_code == 0 and f".value={2 * (400 ^ 9)}\n" in result.stdout, result.output
 
 
 LONG = """

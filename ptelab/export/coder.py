@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ptelab import ir, loops
+from ptelab import ir, link
 from ptelab.export.plan import LEFT_OUT, Part, Plan, Segment, bound, span
 
 GO, OK, BLOCKED, NO_ALTERNATIVE, FIRST_FLAG = range(5)
@@ -42,7 +42,6 @@ class Coder(ABC):
         self.part: Part = plan.final
         self.temps = 0
         self.shift = self.layout.param("NR_THREADS").bit_length()
-        self.unbounded: frozenset[tuple[int, int]] = frozenset()  # its ways back that are counted
         self.ids: dict[str, str] = {}  # what the variables of this function are called
 
     # ------------------------------------------------------------------------- what a language decides
@@ -169,7 +168,6 @@ class Coder(ABC):
         """Be about to write a function."""
         self.part, self.lines, self.temps = part, [], 0
         self.ids = identifiers(part.function.vars, "v")
-        self.unbounded = loops.unbounded(part.function, self.layout)
 
     def raise_if(self, cond: str, flag: str) -> None:
         self.leave_if(cond, str(FIRST_FLAG + self.plan.flags.index(flag)))
@@ -403,10 +401,10 @@ class Coder(ABC):
                 self._return(values)
 
     def _go_to(self, block: int, to: int) -> None:
-        if (block, to) in self.unbounded:
+        if (block, to) in self.part.code.ways_back:
             rounds = self.plan.rounds
             self.set_result(rounds, f"{self.result(rounds)} + 1")
-            self.raise_if(self.compare(self.result(rounds), ">", str(loops.ROUNDS_MAX)), "bad_kernel_state")
+            self.raise_if(self.compare(self.result(rounds), ">", str(link.ROUNDS_MAX)), "bad_kernel_state")
         self.jump(self.part.block_at[to])
 
     def _return(self, values: tuple[ir.Expr, ...]) -> None:

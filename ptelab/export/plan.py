@@ -124,7 +124,7 @@ class Plan:
         self._place_at = {(place.part.name, place.segment): place for place in self.places}
         self.results = max([1, *(len(p.function.results) for p in self.parts.values())])
         self.rounds = self.results
-        """Behind the results there is room for a number: how often loops that might go on for ever have gone round."""
+        """Behind the results there is room for a number: how often loops have gone round in this transition."""
         self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock", LEFT_OUT]
         self.situations = sorted(start.reached)
         self._names()

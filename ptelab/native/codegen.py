@@ -135,6 +135,11 @@ class Codegen:
         roots = {self.final, *(t.root for t in self.scenario.threads)}
         return name in self._reachable and (name in roots or name not in self.written_in)
 
+    def values_max(self) -> int:
+        """The largest number of arguments or results that a function has."""
+        functions = (code.function for code in self.program.codes.values())
+        return max(max(len(f.params), len(f.results)) for f in functions)
+
     @functools.cached_property
     def _reachable(self) -> set[str]:
         roots = [*(t.root for t in self.scenario.threads), self.final]

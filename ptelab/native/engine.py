@@ -27,10 +27,9 @@ from ptelab.native.memory import Words, resident_bytes
 from ptelab.native.scratch import (
     FIRST_FLAG,
     REACHED_WORDS,
-    SCRATCH_RETURN,
+    SCRATCH_ROUNDS,
     SCRATCH_THREAD,
     SCRATCH_VALUES,
-    SCRATCH_WORDS,
 )
 from ptelab.native.store import Shape, Store, TooFine
 from ptelab.packing import Packing
@@ -199,7 +198,8 @@ class Engine:
         if len(self.codegen.flags) + FIRST_FLAG >= 0xFF:
             raise ValueError("too many flags")
         shape = self._shape(groups, first_rows)
-        self.store = Store(_search(), shape, self.memory_bytes, self.threads, SCRATCH_WORDS, self.fingerprint)
+        scratch_words = SCRATCH_VALUES + self.codegen.values_max()
+        self.store = Store(_search(), shape, self.memory_bytes, self.threads, scratch_words, self.fingerprint)
         self.control = self.store.control
         self.workers = [w.block for w in self.store.workers]
         self._work = _search().function("work", 3)
@@ -446,4 +446,4 @@ class Engine:
             record = parent - 1
 
 
-assert REACHED_WORDS == x.REACHED_WORDS <= SCRATCH_THREAD and SCRATCH_RETURN < SCRATCH_VALUES == x.SCRATCH_RESULTS
+assert REACHED_WORDS == x.REACHED_WORDS <= SCRATCH_THREAD and SCRATCH_ROUNDS < SCRATCH_VALUES == x.SCRATCH_RESULTS

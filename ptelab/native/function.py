@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ptelab import flow, ir, loops
+from ptelab import flow, ir, link
 from ptelab.link import CallSite, Code, Stop
 from ptelab.native.emitter import Emitter, Operand, word
 from ptelab.native.expressions import Expressions
@@ -44,7 +44,6 @@ class FunctionCoder(Emitter):
         self._in_memory: dict[str, None] = {}
         self._leaves: dict[int, None] = {} if within is None else within._leaves  # statuses that are returned early
         self._early = False  # whether some early return is not among them
-        self._unbounded = loops.unbounded(self.function, shared.layout)
         self._only_way: dict[int, int | None] = {}
         self._after: dict[int, Known] = {}  # block → what is known where it begins
 
@@ -393,17 +392,17 @@ class FunctionCoder(Emitter):
     def _terminator(self, number: int, term: ir.Term) -> None:
         match term:
             case ir.Jump(to=to):
-                if (number, to) in self._unbounded:
+                if (number, to) in self.code.ways_back:
                     self._count_round(1)
                 self._go_on(number, (to,))
                 self.jump(f"b{to}")
             case ir.Branch(cond=cond, then=then, orelse=orelse):
                 test = self.expressions.test(cond)
-                if (number, then) in self._unbounded and (number, orelse) in self._unbounded:
+                if (number, then) in self.code.ways_back and (number, orelse) in self.code.ways_back:
                     self._count_round(1)
-                elif (number, then) in self._unbounded:
+                elif (number, then) in self.code.ways_back:
                     self._count_round(self.as_word(test))
-                elif (number, orelse) in self._unbounded:
+                elif (number, orelse) in self.code.ways_back:
                     self._count_round(self.op("xor", self.as_word(test), 1))
                 self._go_on(number, (then, orelse))
                 self.branch(test, f"b{then}", f"b{orelse}")
@@ -413,7 +412,7 @@ class FunctionCoder(Emitter):
     def _count_round(self, times: Operand) -> None:
         rounds = self.op("add", self.load_word("%scr", SCRATCH_ROUNDS), times)
         self.store_word("%scr", SCRATCH_ROUNDS, rounds)
-        self.raise_if(self.compare("ugt", rounds, loops.ROUNDS_MAX), "bad_kernel_state")
+        self.raise_if(self.compare("ugt", rounds, link.ROUNDS_MAX), "bad_kernel_state")
 
     def _statement(self, number: int, index: int, stmt: ir.Stmt) -> None:
         stop = self.code.stop_at.get((number, index))

@@ -8,8 +8,7 @@ REACHED_WORDS = 4
 """Words 0 … 3 of the scratch area: one bit for each situation gone through."""
 SCRATCH_THREAD, SCRATCH_CPU, SCRATCH_ALTERNATIVE, SCRATCH_RETURN = 4, 5, 6, 7
 """Who moves, which of a choose's alternatives is tried, and what a function that RETURNED leaves: context, may."""
-SCRATCH_VALUES = 8
+SCRATCH_ROUNDS = 8
+"""How often loops have gone round in this transition."""
+SCRATCH_VALUES = 9
 """From this word of the scratch area on: arguments and results that pass between functions that may stop."""
-SCRATCH_ROUNDS = 256
-"""How often loops that may go on for ever have gone round in this transition."""
-SCRATCH_WORDS = 257
