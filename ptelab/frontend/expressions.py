@@ -74,6 +74,11 @@ _REFUSED: dict[type[ast.expr], tuple[str, str]] = {
 }
 
 
+DEPTH_MAX = 64
+"""How deep expressions may lie within each other, in functions that are written into others, too: Python compiles no
+more than 200 brackets, of which the reference machine's have up to three for each."""
+
+
 @dataclass(slots=True)
 class PlaceRef:
     """A member of a struct, found by evaluating what leads to it; nothing of it has been accessed yet."""
@@ -91,7 +96,12 @@ def value(f: Frame, node: ast.expr, into: Dest | None = None) -> Value:
     """Lower an expression.  The result may be put into the variables of `into` at once, if it comes by a statement."""
     lower = _LOWER.get(type(node))
     if lower is not None:
-        return lower(f, node, into)
+        f.depth += 1
+        if f.depth > DEPTH_MAX:
+            raise f.refuse(node, f"an expression within {DEPTH_MAX} others", "several statements")
+        result = lower(f, node, into)
+        f.depth -= 1
+        return result
     what, instead = _REFUSED.get(type(node), (f"“{ast.unparse(node)}”", "an expression of the dialect"))
     raise f.refuse(node, what, instead)
 

@@ -67,6 +67,7 @@ class Frame:
     loop_variables: list[str] = field(default_factory=list)
     inferred: set[str] = field(default_factory=set)  # loop variables whose type only the loops give
     discarded: ast.AST | None = None  # the call that is a statement
+    depth: int = 0  # how many expressions the one that is lowered lies within
     eager: bool = False  # lowering the condition of a wait: no branches
     inlining: tuple[FunctionDecl, ...] = ()
     inlined: bool = False  # the body of another function has become part of this one
