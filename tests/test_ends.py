@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ptelab import checking, programs
+from ptelab import checking, link, programs
 from ptelab.checking import Options
 from ptelab.reduce import NONE, REDUCTIONS
 
@@ -329,8 +329,11 @@ def test_nothing_happens_when_the_run_is_over(tmp_path: Path, engine: checking.E
 
 
 @pytest.mark.parametrize("engine", checking.ENGINES)
-def test_a_read_before_a_loop_is_no_step(tmp_path: Path, engine: checking.EngineName) -> None:
+def test_a_read_before_a_loop_is_no_step(
+    tmp_path: Path, engine: checking.EngineName, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor may it be one in a loop or before: the flag of the loop would come later, or never."""
+    monkeypatch.setattr(link, "ROUNDS_MAX", 1000)
     file = tmp_path / "loop.py"
     file.write_text(LOOP, encoding="utf-8")
     for reductions in (NONE, frozenset(REDUCTIONS) - {"constant"}, frozenset(REDUCTIONS)):
