@@ -142,10 +142,7 @@ def test_a_divisor_that_is_set_to_zero_is_refused(engine: str, tmp_path: Path) -
 
 WAITING = """
 from __future__ import annotations
-from typing import Annotated, TypeAlias
-from ptelab.lang import at, choose, ghost, struct, thread, u1, upto
-
-Wide: TypeAlias = Annotated[int, upto((1 << 40) - 1)]
+from ptelab.lang import at, choose, ghost, struct, thread, u1, u8
 
 @struct
 class Words:
@@ -156,7 +153,7 @@ class Words:
 def program() -> None:
     n: u1 = choose(2)
     at(Words, 0).told = n
-    i: Wide = 0
+    i: u8 = 0
     if n == 0:
 {}
 
@@ -199,9 +196,7 @@ def program() -> None:
 @pytest.mark.parametrize("lines", [
     ["while True:", "    pass"], ["while at(Words, 0).own == n:", "    pass"],
     ["while i < 40:", "    if n == 0:", "        i = 0", "    i = i + 1"],
-    ["while True:", "    if i > 1 << 39:", "        n = i & 1", "        if i < 40:", "            pass", "        else:",
-     "            break", "    i = i + 1"],
-], ids=["nothing", "word", "back", "passed by"])  # fmt: skip
+], ids=["nothing", "word", "back"])  # fmt: skip
 def test_a_loop_without_a_step_is_given_up(
     engine: str, lines: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +206,7 @@ def test_a_loop_without_a_step_is_given_up(
     file.write_text(WAITING.format("\n".join(" " * 8 + line for line in lines)), encoding="utf-8")
     result = run(file, "--engine", engine)
     assert result.exit_code == 1 and "Flag bad_kernel_state" in result.stdout and ".told=1" in result.stdout
-    assert "loops without touching shared state (loop.py:19)" in " ".join(result.stdout.split())
+    assert "loops without touching shared state (loop.py:16)" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize("reductions", [(), ("--no-reduce",), ("--without", "unreached")], ids=" ".join)

@@ -436,7 +436,7 @@ def murphi(plan: Plan, file: str, command: str) -> str:
         "title": plan.scenario.name, "command": command, "file": file, "huge": 1 << VALUE_BITS, "bits": VALUE_BITS,
         "last_thread": len(threads) - 1,
         "signature": _SIGNATURE, "arguments": _ARGUMENTS,
-        "results": plan.results, "rounds": plan.rounds,
+        "results": plan.rounds, "rounds": plan.rounds,
         "variables": "\n".join(_variables(plan, coder)),
         "functions": "\n\n".join(coder.function(p) for p in plan.parts.values()),
         "quiet": " & ".join(_rests(plan, slots, t) for t in range(len(threads))),

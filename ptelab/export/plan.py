@@ -122,9 +122,8 @@ class Plan:
         self.chooses = sum(place.choose for place in self.places)
         """Places up to this number are before a choose."""
         self._place_at = {(place.part.name, place.segment): place for place in self.places}
-        self.results = max([1, *(len(p.function.results) for p in self.parts.values())])
-        self.rounds = self.results
-        """Behind the results there is room for a number: how often loops have gone round in this transition."""
+        self.rounds = max([1, *(len(p.function.results) for p in self.parts.values())])
+        """The number of a result that no function has: there stands how often loops have gone round in a transition."""
         self.flags = ["bad_kernel_state", "null_dereference", "lock_assertion", "deadlock", LEFT_OUT]
         self.situations = sorted(start.reached)
         self._names()

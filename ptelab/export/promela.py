@@ -259,7 +259,7 @@ def promela(plan: Plan, file: str, command: str) -> str:
     words = {
         "words": packed.words, "word_type": _WORDS[packed.word_bits],
         "constant_words": packed.constant_words, "initial": _list(state),
-        "constant": _list(constant), "results": plan.results + 1, "rounds": plan.rounds, "outcomes": outcomes,
+        "constant": _list(constant), "results": plan.rounds + 1, "rounds": plan.rounds, "outcomes": outcomes,
         "outcome_words": max(1, outcomes), "flags": len(plan.flags), "situations": max(1, len(plan.situations)),
         "situations_seen": _list([int(s in plan.start.reached) for s in plan.situations] or [0]),
         "flag_names": _strings(plan.flags), "situation_names": _strings(plan.situations or [""]),
