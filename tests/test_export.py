@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -445,6 +448,20 @@ def test_rumur_is_not_given_what_it_cannot_compute(name: str, tmp_path: Path) ->
     """Numbers that Rumur's arithmetic would lose must not get as far as that."""
     with pytest.raises(ExportError, match="too wide for Rumur"):
         written(tmp_path, trap(tmp_path, name), "murphi")
+
+
+@pytest.mark.parametrize("language", ["promela", "murphi"])
+def test_a_model_is_always_exported_alike(language: str, tmp_path: Path) -> None:
+    """In which order Python goes through a set must not be seen in what is exported."""
+    texts = set()
+    for seed in ("1", "2", "3"):
+        file = tmp_path / seed / "model"
+        file.parent.mkdir()
+        words = ["export", "--to", language, "-o", str(file), str(bundled.directory("litmus") / "load+old.litmus")]
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        subprocess.run([sys.executable, "-m", "ptelab", *words], env=environment, check=True, capture_output=True)
+        texts.add(file.read_text(encoding="utf-8"))
+    assert len(texts) == 1
 
 
 def test_export_says_how_the_model_is_run(tmp_path: Path) -> None:

@@ -509,7 +509,7 @@ def _start(plan: Plan, coder: MurphiCoder) -> list[str]:
                 lines.append(f"  {name}[{i}] := {plan.start.cells[column.base + i * column.parts + n]};")
     for thread, _ in enumerate(plan.scenario.threads):
         lines.append(f"  at[{thread}] := {plan.start_place(thread)};")
-        for width, number in coder.slots.sizes.items():
+        for width, number in sorted(coder.slots.sizes.items()):
             lines.append(f"  for i: 0..{number - 1} do s{width}[{thread}][i] := 0; end;")
         for part, call, values, objects in plan.start_frames(thread):
             pairs: list[tuple[Slot, int, int]] = []
